@@ -91,12 +91,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """Every picture is on disk."""
+    """Every picture is on disk, but for those that `notes` name."""
 
     job_id: str
     pictures: tuple[Picture, ...]
     seconds: float
     exact: bool  # whether lanes ran one by one (bit-equal to the same request alone)
+    notes: tuple[str, ...] = ()  # which images are held back, each in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from studio.asked.messages import Message, listed
 from studio.asked.names import same_name
 from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.prompt import parse_prompt
-from studio.asked.refused_words import RefusedWords, texts_read
+from studio.asked.refused_words import RefusedWords, has_negative_weight, texts_read
 from studio.asked.requests import RANGES, Request
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import NoiseScheduleName, resolve_noise_schedule
@@ -180,7 +180,8 @@ def check_words(request: Request, suits: Suits, rules: Rules, *, field: str = "p
 
     In the prompt a word counts at any weight: the weight is only of the word's own places, and the text encoder lets
     those after it see the word in full, so a word of weight -0.01 is drawn. The negative prompt keeps away what it
-    names, so a refused word may stand there, but for a span of negative weight, which asks for it.
+    names, so a refused word may stand there. A span of negative weight asks for what it names, and for the words before
+    it, which it has seen: in a text with such a span every word counts.
     """
     if not rules.refused_words:
         return
@@ -191,7 +192,7 @@ def check_words(request: Request, suits: Suits, rules: Rules, *, field: str = "p
         positive = [text for _, text in one.prompt.texts(one.steps, one.steps_before)]
         negative = [text for _, text in one.negative_prompt.texts(one.steps, one.steps_before)]
         _refuse(words.first_in(texts_read(positive)), field)
-        _refuse(words.first_in(texts_read(negative, asks=lambda weight: weight < 0)), "negative_prompt")
+        _refuse(words.first_in(texts_read(filter(has_negative_weight, negative))), "negative_prompt")
 
 
 def check_text(text: str, rules: Rules, *, field: str) -> None:

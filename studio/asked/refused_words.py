@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from studio.asked.emphasis import read_weights
 
@@ -66,14 +66,18 @@ class RefusedWords:
         return None
 
 
-def texts_read(texts: Iterable[str], asks: Callable[[float], bool] = lambda weight: True) -> list[str]:
+def has_negative_weight(text: str) -> bool:
+    """Whether a span of this text has a weight below 0."""
+    return any(span.weight < 0 for span in read_weights(text).spans)
+
+
+def texts_read(texts: Iterable[str]) -> list[str]:
     """The texts of a prompt's schedule as the text encoder reads them: without the brackets and numbers of their
-    weights, in the spans whose weight `asks`. Each once with the spans joined and once apart, since a bracket within a
+    weights. Each once with the spans joined and once apart, since a bracket within a
     word may divide it and may not."""
     read: dict[str, None] = {}
     for text in dict.fromkeys(texts):
-        spans = [span for span in read_weights(text).spans if span.is_break or asks(span.weight)]
-        pieces = [" " if span.is_break else span.text for span in spans]
+        pieces = [" " if span.is_break else span.text for span in read_weights(text).spans]
         read |= {"".join(pieces): None, " ".join(pieces): None}
     return list(read)
 

@@ -32,7 +32,7 @@ NO_SAFETY_CHECKER = Message(
 
 
 class HeldBack(Exception):
-    """The safety checker has flagged a picture."""
+    """The safety checker has flagged every picture of a job."""
 
 
 class Closing(Exception):

@@ -146,8 +146,9 @@ class Presenter:
         self._previews.decoders.record("full", active.size, time.perf_counter() - start)
         if run.start is not None and run.start.paste is not None:
             picture = run.start.paste.over(picture)
-        if run.unseen:
-            self._executor.safety.check(picture)
+        if run.unseen and self._executor.safety.flags(picture):
+            self._hold_back(active)
+            return
         info = metadata.picture_info(
             run.resolved.of_image(image),
             width=picture.width,
@@ -172,6 +173,16 @@ class Presenter:
         resolved = run.resolved
         self._outside.paces.record_picture(resolved.request.checkpoint, resolved.width, resolved.height, seconds)
         del run.active[image]
+        if run.complete:
+            run.job.publish(run.finished_event())
+
+    def _hold_back(self, active: ActiveImage) -> None:
+        """An image that the safety checker has flagged is never shown; the other pictures of its job are."""
+        run = active.run
+        run.held_back.add(active.image)
+        del run.active[active.image]
+        if run.complete and not run.pictures:
+            raise failures.HeldBack
         if run.complete:
             run.job.publish(run.finished_event())
 

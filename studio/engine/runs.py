@@ -24,6 +24,7 @@ from studio.engine.run_files import RunFiles
 from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
+HELD_BACK = "The safety checker of this studio holds back picture {image} of {images} (seed {seed})."
 NO_STEPS = Message("Runs no steps: the result is the picture, encoded and decoded by the VAE.")
 
 
@@ -70,6 +71,7 @@ class Run:
     facts: dict[str, object] | None = None  # what its recordings say of it
     active: dict[int, ActiveImage] = field(default_factory=dict)
     pictures: dict[int, Picture] = field(default_factory=dict)
+    held_back: set[int] = field(default_factory=set)  # images that the safety checker has flagged
     previews: dict[int, Preview] = field(default_factory=dict)
     filmstrips: dict[int, list[bytes]] = field(default_factory=dict)
     _evaluations: int = 0  # done, over all images
@@ -79,8 +81,8 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether every image is a picture."""
-        return len(self.pictures) == len(self.seeds)
+        """Whether every image is a picture or is held back."""
+        return len(self.pictures) + len(self.held_back) == len(self.seeds)
 
     def variation(self, image: int) -> Variation | None:
         """On the way to which other noise an image begins; None where no variations are asked for."""
@@ -201,6 +203,10 @@ class Run:
             pictures=self._pictures(),
             seconds=time.monotonic() - self.start_time,
             exact=self.exact,
+            notes=tuple(
+                Message(HELD_BACK, image=image + 1, images=len(self.seeds), seed=self.seeds[image])
+                for image in sorted(self.held_back)
+            ),
         )
 
     def stopped_event(self, reason: str) -> Stopped:

@@ -19,15 +19,14 @@ class Safety:
         self._manager = manager
         self._device = device
 
-    def check(self, picture: Image.Image) -> None:
-        """Raises HeldBack for a picture that the checker flags, BadCheckpoint where there is none that can be read:
-        nothing is shown that was not looked at."""
+    def flags(self, picture: Image.Image) -> bool:
+        """Whether the checker flags a picture. Raises BadCheckpoint where there is no checker that can be read: nothing
+        is shown that was not looked at."""
         checker = self._entry() or self._entry(refresh=True)
         if checker is None:
             raise BadCheckpoint(failures.NO_SAFETY_CHECKER)
         device = self._device.torch_device
-        if self._manager.module(checker, lambda: load_safety_checker(checker.path, device)).flags(picture):
-            raise failures.HeldBack
+        return self._manager.module(checker, lambda: load_safety_checker(checker.path, device)).flags(picture)
 
     def _entry(self, *, refresh: bool = False) -> Entry | None:
         entries = self._manager.catalog.entries(refresh=refresh)

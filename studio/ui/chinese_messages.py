@@ -718,6 +718,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "pairs of a field and its value, of the fields {}": "字段与值的对，字段为 {1}",
     "The safety checker of this studio holds this picture back. "
     "Try other words or another seed.": "工作室的安全检查器拦下了这张图像。请换用其他词语或种子。",
+    "The safety checker of this studio holds back picture {} of {} (seed {}).": "工作室的安全检查器拦下了"
+    "第 {1} 张图像（共 {2} 张，种子 {3}）。",
     "The owner of this studio wants pictures to be looked at by a safety checker, "
     "and there is none in the models folders.": "工作室主人要求图像经过安全检查器，但模型文件夹中没有安全检查器。",
     "a safety checker": "安全检查器",

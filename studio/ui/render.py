@@ -200,6 +200,7 @@ def follow(view: View, event: Event) -> View:
                 "state": "finished",
                 "message": say("stage.finished", seconds=f"{event.seconds:.1f}"),
                 "pictures": _pictures(event.pictures),
+                "notes": [*view["notes"], *event.notes],
             }
         case Stopped():
             return view | {

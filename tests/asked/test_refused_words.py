@@ -111,6 +111,8 @@ def test_steps_that_a_picture_skips_do_not_count() -> None:
 def test_the_negative_prompt_keeps_away_what_it_names_unless_its_weight_is_negative() -> None:
     assert refused("a cat", negative_prompt="nude, red fox") == ""
     assert refused("a cat", negative_prompt="(nude:-1)") == "negative_prompt the word 'nude'"
+    # the span has seen the word before it, and asks for what it has seen
+    assert refused("a cat", negative_prompt="nude, (in the snow:-1)") == "negative_prompt the word 'nude'"
 
 
 @pytest.mark.parametrize("prompt", ["a (nude:-0.01) in the snow", "a (nude:0)", "a cat (nude:-1)", "a (red fox:-0.01)"])

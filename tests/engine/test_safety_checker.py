@@ -12,6 +12,7 @@ from studio.answered.engine import UnknownJob
 from studio.answered.events import Event, Failed, Finished, Step
 from studio.asked.guest_rules import Rules
 from studio.asked.orders import Allowance
+from studio.diffusion.safety_checker import SafetyChecker
 from studio.engine.engine import DiffusionEngine
 from studio.engine.failures import HELD_BACK, NO_SAFETY_CHECKER
 from studio.picture.gallery import Gallery
@@ -77,6 +78,23 @@ def test_what_is_not_flagged_is_a_picture_without_previews(
         engine.record(job, owner="guest")
     places = [model.place for model in engine.models.listing() if model.kind == "safety_checker"]
     assert places == ["device"], "its memory is counted like that of any model"
+
+
+def test_one_flagged_picture_does_not_end_the_others(
+    models: Path, gallery: Gallery, engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_checker(models, flags=False)
+    judgements = iter([False, True, False])
+    monkeypatch.setattr(SafetyChecker, "flags", lambda checker, picture: next(judgements))
+    request = ask(num_images_per_prompt=3, seed=7)
+    events = asyncio.run(events_of(engine, engine.submit(request, owner="guest", allowance=GUEST), "guest"))
+    ended = events[-1]
+    assert isinstance(ended, Finished)
+    assert [note.split("(")[0] for note in ended.notes] == [
+        "The safety checker of this studio holds back picture 2 of 3 "
+    ]
+    assert [picture.seed for picture in ended.pictures] == [7, 9]
+    assert len(gallery.earlier("guest")) == 2
 
 
 def test_without_a_checker_nothing_is_shown_unlooked_at(engine: DiffusionEngine) -> None:

@@ -147,7 +147,7 @@ def _endpoint(engine: Engine, gallery: Gallery, kind: Kind, uploads: Uploads) ->
                 job_id = await engine.submit(order, owner=owner)
                 async for event in run_events(engine, job_id, owner=owner):
                     is_over = isinstance(event, TERMINAL)
-                    notes = event.notes if isinstance(event, Started) else notes
+                    notes = (*notes, *event.notes) if isinstance(event, Started | Finished) else notes
                     files, info = await asyncio.to_thread(_answer, gallery, uploads, owner, event)
                     yield files, info | {"notes": [*left_out, *notes]} if is_over else info
             finally:

@@ -227,7 +227,7 @@ function keepTab(addresses) {
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
   };
   if (linkName || (name && !location.search && !location.hash)) open(300);
-  document.addEventListener("click", ({ target }) =>
+  document.addEventListener("click", () =>
     requestAnimationFrame(() => {
       const frontTab = tabs().find((one) => one.getAttribute("aria-selected") === "true");
       const frontName = frontTab && tabOf(frontTab)?.props.id;

@@ -45,6 +45,8 @@ class Run:
                 self.step = event
                 self.evaluations[event.image] = max(event.index + 1, self.evaluations.get(event.image, 0))
                 self.preview = event.preview.jpeg if event.preview is not None else self.preview
+            case Finished():
+                self.notes = (*self.notes, *event.notes)
 
     @property
     def share(self) -> float:

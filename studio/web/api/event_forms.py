@@ -77,11 +77,12 @@ class StepForm(EventForm, tag="step"):
 
 
 class FinishedForm(EventForm, tag="finished"):
-    """The end: every picture is on the disk."""
+    """The end: every picture is on the disk. `notes`: which pictures are held back, each in a sentence."""
 
     pictures: tuple[PictureForm, ...]
     seconds: float
     exact: bool
+    notes: tuple[str, ...] = ()
 
 
 class StoppedForm(EventForm, tag="stopped"):
@@ -168,7 +169,9 @@ def _run_event(event: Started | Step | Finished | Stopped | Failed, previews: bo
             preview = preview_form(event.preview) if previews and event.preview is not None else None
             return StepForm(**{name: getattr(event, name) for name in names}, preview=preview)
         case Finished():
-            return FinishedForm(pictures=picture_forms(event.pictures), seconds=event.seconds, exact=event.exact)
+            return FinishedForm(
+                pictures=picture_forms(event.pictures), seconds=event.seconds, exact=event.exact, notes=event.notes
+            )
         case Stopped():
             return StoppedForm(
                 pictures=picture_forms(event.pictures),

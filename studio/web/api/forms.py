@@ -182,6 +182,7 @@ def job_form(job: JobSummary, events: Iterable[AnyEvent] = (), cells: Comparison
                 values["progress"] = Progress(**{name: getattr(event, name) for name in names})
             case Finished():
                 values |= {"pictures": picture_forms(event.pictures), "seconds": event.seconds}
+                values["notes"] = (*values.get("notes", ()), *event.notes)
             case Stopped():
                 values |= {"pictures": picture_forms(event.pictures), "message": event.reason}
             case Failed():

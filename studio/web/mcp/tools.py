@@ -155,7 +155,7 @@ class Tools:
                         await report(done, event.total * images, f"step of image {event.image + 1}")
                     case Finished():
                         is_over = True
-                        return event, notes
+                        return event, (*notes, *event.notes)
                     case Failed():
                         is_over = True
                         raise JobFailed(f"{event.message} (error id {event.error_id})")
