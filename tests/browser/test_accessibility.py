@@ -45,7 +45,11 @@ FIRST = "document.body.tabIndex = -1; document.body.focus()"
 def violations(page: Page) -> list[str]:
     """Rule and place of everything axe objects to."""
     found = Axe().run(page).response["violations"]
-    return [f"{rule['id']}: {node['target']} {node['html'][:120]}" for rule in found for node in rule["nodes"]]
+    return [
+        f"{rule['id']}: {node['target']} {node['html'][:120]} {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
 
 
 def open_tab(page: Page, name: str) -> None:
