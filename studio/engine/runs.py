@@ -24,7 +24,6 @@ from studio.engine.run_files import RunFiles
 from studio.picture.framing import Size, Start
 
 _MEMORY = 0.8  # of a running mean
-HELD_BACK = "The safety checker of this studio holds back picture {image} of {images} (seed {seed})."
 NO_STEPS = Message("Runs no steps: the result is the picture, encoded and decoded by the VAE.")
 
 
@@ -204,7 +203,12 @@ class Run:
             seconds=time.monotonic() - self.start_time,
             exact=self.exact,
             notes=tuple(
-                Message(HELD_BACK, image=image + 1, images=len(self.seeds), seed=self.seeds[image])
+                Message(
+                    "The safety checker of this studio holds back picture {image} of {images} (seed {seed}).",
+                    image=image + 1,
+                    images=len(self.seeds),
+                    seed=self.seeds[image],
+                )
                 for image in sorted(self.held_back)
             ),
         )
