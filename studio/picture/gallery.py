@@ -206,7 +206,10 @@ class Gallery:
     def _next_number(self, day: str) -> int:
         with self._lock:
             if day not in self._numbers:
-                names = (re.match(r"(\d{5,})-", name) for name in os.listdir(self.outputs_dir / day))
+                # A number that was given stays given when its file is deleted: its id must never name another picture.
+                past = [file.rpartition("/")[2] for file in self._index.by_file if file.startswith(f"{day}/")]
+                there = [*os.listdir(self.outputs_dir / day), *past]
+                names = (re.match(r"(\d{5,})-", name) for name in there)
                 self._numbers[day] = max((int(n[1]) for n in names if n), default=0)
             self._numbers[day] += 1
             return self._numbers[day]
@@ -272,6 +275,15 @@ class Gallery:
                 if path is not None and (saved := path.stat().st_mtime) >= since:
                     files.append(PictureFile(entry.id, entry.file, path, saved, entry.part_of))
         return files
+
+    def entry_of(self, name: str) -> Entry | None:
+        """Whose picture a file of the outputs folder is, by its path below it; None for a file of nobody here."""
+        with self._lock:
+            entry = self._index.by_file.get(name)
+            if entry is None:
+                self._index.refresh()
+                entry = self._index.by_file.get(name)
+        return entry
 
     def remove(self, picture_id: str, owner: str) -> bool:
         """Delete a picture of this owner from the disk. False where there is none, or it cannot be deleted."""

@@ -46,6 +46,7 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self.entries: dict[str, Entry] = {}  # in the order of saving
+        self.by_file: dict[str, Entry] = {}
         self._folder = folder
         self._read = 0  # bytes that were read already
         self._saving: dict[str, tuple[Entry, str]] = {}  # announced, and not there: with the file's sha256
@@ -69,6 +70,7 @@ class Index:
             elif entry is not None:
                 self._saving.pop(entry.id, None)
                 self.entries.setdefault(entry.id, entry)
+                self.by_file[entry.file] = entry
 
     def append(self, entry: Entry) -> None:
         """Add a picture that lies complete under its name. Raises OSError."""

@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
+from studio.picture.library.library import Library
 from studio.ui.functions import Functions
 from studio.web.access import Access
 from studio.web.api.errors import ROOT, ErrorForm
@@ -22,6 +23,7 @@ from studio.web.front import Front
 from studio.web.guard import Guard
 from studio.web.interfaces import Interface
 from studio.web.language import Language
+from studio.web.library_routes import LibraryRoutes
 from studio.web.limits import LimitedEngine, NewVisitors
 from studio.web.login import Login
 from studio.web.manifest import Manifest
@@ -55,6 +57,7 @@ def middleware(
     room: UploadRoom | None = None,
     functions: Functions | None = None,
     share: Share | None = None,
+    library: Library | None = None,
     interfaces: Sequence[Interface] = (),
     proxies: Collection[str] = (),
     framed_by: Sequence[str] = (),
@@ -66,11 +69,13 @@ def middleware(
     can reach it. `new_visitors` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
     `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
     may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
-    where there is no panel. `interfaces`: those for programs of others that are switched on. `proxies`:
+    where there is no panel.
+    `library`: all pictures of this machine. `interfaces`: those for programs of others that are switched on. `proxies`:
     addresses and networks of proxies in front. `framed_by`: origins that may show the page in a frame.
     """
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()
+    library = library or Library(gallery)
     pictures_in_json = [f"{ROOT}/", *(one.prefix for one in interfaces)]
     return [
         Middleware(ErrorForm),
@@ -113,6 +118,7 @@ def middleware(
         Middleware(Rates),
         *(one.layer for one in interfaces),
         Middleware(Api, engine=engine, gallery=gallery, room=room),
+        Middleware(LibraryRoutes, library=library),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -1,0 +1,382 @@
+"""The library: all pictures of this machine for its owner, and for everybody else their own.
+
+Owns the index, the marks, the trash and the thumbnails. Who asks comes as a `Viewer`; whoever is none of the owner sees
+nothing but what the gallery knows as theirs, and nothing of other programs' folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.asked.messages import Message
+from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
+from studio.picture.decode import read_picture
+from studio.picture.gallery import Gallery
+from studio.picture.library import database
+from studio.picture.library.database import Row
+from studio.picture.library.marks import MAX_BOARD_CHARACTERS, MAX_BOARDS, MAX_RATING, Marks
+from studio.picture.library.scan import Scanner, low_priority
+from studio.picture.library.trash import Trash
+
+logger = logging.getLogger(__name__)
+
+THUMBNAIL_SIDE = 256  # pixels, the longer side
+THUMBNAILS = ".thumbnails"  # the folder of those that were made
+MAX_PAGE = 500  # pictures of one question
+FIRST_LOOK_SECONDS = 0.25  # that a question waits for what is new
+_MAKING = 2  # thumbnails at one time
+_COLUMNS = "p.id, p.root, p.folder, p.name, p.owner, p.cell, p.saved, p.width, p.height, p.prompt, p.model, p.loras, "
+_COLUMNS += "p.program, p.number, coalesce(r.rating, 0)"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who asks. `person`: the visitor; "" for the owner of the studio, who sees all."""
+
+    person: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What the index knows them by."""
+        return hashlib.sha256(self.person.encode("utf-8", "surrogatepass")).hexdigest() if self.person else ""
+
+
+OWNER = Viewer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is looked for. `text` as a person types it; "" and None: anything. `since`, `until`: seconds since 1970.
+    `size`: pixels. `cells`: the cells of comparisons instead of pictures."""
+
+    text: str = ""
+    model: str = ""
+    lora: str = ""
+    board: str = ""
+    rating: int = 0
+    since: float | None = None
+    until: float | None = None
+    width: int | None = None
+    height: int | None = None
+    cells: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A picture as the wall of thumbnails has it. `place`: where it stands in time, for the next question."""
+
+    row: Row
+    rating: int
+    place: tuple[float, int]
+    foreign: bool  # of another program's folder, so that it can only be looked at
+
+
+class Library:
+    """Answers from any thread. Nothing is read before the first question."""
+
+    def __init__(self, gallery: Gallery, others: Sequence[Path] = (), busy: Callable[[], bool] = lambda: False) -> None:
+        """`others`: folders of other programs, for the owner alone. `busy`: whether a run goes on."""
+        self._gallery = gallery
+        self._others = tuple(Path(one).expanduser().resolve() for one in others)
+        self._busy = busy
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._looked = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._counted = -1
+        self._marked = 0
+        self._making = threading.Semaphore(_MAKING)
+        self.trash = Trash(gallery.outputs_dir)
+
+    def _open(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._connection, self.on_disk = database.open_index(self._gallery.outputs_dir)
+            self._marks = Marks(self._gallery.outputs_dir, self._connection)
+            self._marks.refresh()
+            self._scanner = Scanner(self._gallery, self._others, self._connection, self._lock, self._busy)
+            self._thread = threading.Thread(target=self._work, name="library", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the background thread."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            self._scanner.stop()
+            self._wake.set()
+            thread.join(5)
+            self._connection.close()
+
+    def _work(self) -> None:
+        low_priority()
+        self.trash.sweep()
+        self._scanner.forget_others()
+        self._wake.set()
+        while not self._scanner.stopped:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._scanner.look()
+            except Exception:
+                logger.exception("The library could not be looked through")
+            self._looked.set()
+
+    def look(self, seconds: float = FIRST_LOOK_SECONDS) -> bool:
+        """Look for what is new, and wait so long for it. Says whether all was looked through."""
+        self._open()
+        self._looked.clear()
+        self._wake.set()
+        done = self._looked.wait(seconds)
+        with self._lock:
+            self._marked += self._marks.refresh()
+        return done
+
+    # -------------------------------------------------------------------------------------------------- questions
+
+    def page(
+        self,
+        viewer: Viewer,
+        search: Search,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: tuple[float, int] | None = None,
+        until: int | None = None,
+    ) -> list[Shown]:
+        """Pictures, newest first: those after a place, or from the `offset`th on. `until`: no later ones than the index
+        had when it had this number."""
+        self._open()
+        where, values = self._where(viewer, search, until)
+        if after is not None:
+            where += " AND (p.saved, p.number) < (?, ?)"
+            values += after
+        sql = (
+            f"SELECT {_COLUMNS} FROM pictures p LEFT JOIN ratings r ON r.picture = p.id AND r.person = ? WHERE {where} "
+            "ORDER BY p.saved DESC, p.number DESC LIMIT ? OFFSET ?"
+        )
+        with self._lock:
+            rows = self._connection.execute(sql, (viewer.digest, *values, min(limit, MAX_PAGE), offset)).fetchall()
+        return [self._shown(row) for row in rows]
+
+    def count(self, viewer: Viewer, search: Search, until: int | None = None) -> int:
+        """How many pictures there are. Counted once as long as nothing changes."""
+        self._open()
+        where, values = self._where(viewer, search, until)
+        now = self._scanner.changes + self._marked
+        key = (where, *values)
+        with self._lock:
+            if self._counted != now:
+                self._counts, self._counted = {}, now
+            if key not in self._counts:
+                sql = f"SELECT count(*) FROM pictures p WHERE {where}"
+                self._counts[key] = self._connection.execute(sql, values).fetchone()[0]
+            return self._counts[key]
+
+    def newest(self) -> int:
+        """The number of the picture that came last into the index."""
+        self._open()
+        with self._lock:
+            return int(self._connection.execute("SELECT coalesce(max(number), 0) FROM pictures").fetchone()[0])
+
+    def choices(self, viewer: Viewer) -> dict[str, list[str]]:
+        """The models, LoRAs and boards that there are to choose from."""
+        self._open()
+        where, values = self._where(viewer, Search())
+        with self._lock:
+            ask = self._connection.execute
+            models = [row[0] for row in ask(f"SELECT DISTINCT p.model FROM pictures p WHERE {where}", values)]
+            lists = [row[0] for row in ask(f"SELECT DISTINCT p.loras FROM pictures p WHERE {where}", values)]
+            boards = ask("SELECT DISTINCT board FROM boards WHERE person = ? ORDER BY board", (viewer.digest,))
+            board_names = [row[0] for row in boards]
+        loras = {name for names in lists for name in names.split("\n") if name}
+        return {"models": sorted(filter(None, models)), "loras": sorted(loras), "boards": board_names}
+
+    def one(self, viewer: Viewer, picture_id: str) -> Shown | None:
+        """A picture that they may see; None for any other id, and for a file that is gone."""
+        self._open()
+        where, values = self._scope(viewer)
+        sql = (
+            f"SELECT {_COLUMNS} FROM pictures p LEFT JOIN ratings r ON r.picture = p.id AND r.person = ? "
+            f"WHERE p.id = ? AND {where}"
+        )
+        with self._lock:
+            row = self._connection.execute(sql, (viewer.digest, picture_id, *values)).fetchone()
+        shown = self._shown(row) if row is not None else None
+        return shown if shown is not None and _is_there(shown.row.path) else None
+
+    def boards_of(self, viewer: Viewer, picture_id: str) -> list[str]:
+        """The boards that a picture lies on."""
+        sql = "SELECT board FROM boards WHERE person = ? AND picture = ? ORDER BY board"
+        with self._lock:
+            return [row[0] for row in self._connection.execute(sql, (viewer.digest, picture_id))]
+
+    def content(self, shown: Shown) -> tuple[bytes | Path, str]:
+        """A picture for a browser: the file that the studio has made, or another's, decoded. With its media type.
+        Raises InvalidRequest for a file that cannot be decoded, and OSError."""
+        path = shown.row.path
+        if shown.row.owner:
+            return path, "image/png"
+        image = read_picture(_read(path))
+        content = io.BytesIO()
+        image.save(content, "JPEG", quality=92)
+        return content.getvalue(), "image/jpeg"
+
+    def thumbnail(self, shown: Shown) -> bytes | None:
+        """A JPEG of at most 256 pixels a side, made once; None for a file that cannot be decoded."""
+        picture_id = shown.row.id
+        stored = self._gallery.outputs_dir / THUMBNAILS / picture_id[:2] / f"{picture_id}.jpg"
+        with suppress(OSError):
+            if stored.stat().st_mtime >= shown.row.saved:
+                return stored.read_bytes()
+        with self._making:
+            try:
+                image = read_picture(_read(shown.row.path))
+            except (InvalidRequest, OSError):
+                return None
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        content = io.BytesIO()
+        image.save(content, "JPEG", quality=82)
+        with suppress(OSError):
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            part = stored.with_name(f".{secrets.token_hex(8)}.part")
+            part.write_bytes(content.getvalue())
+            part.replace(stored)
+        return content.getvalue()
+
+    # ------------------------------------------------------------------------------------------------ marks, trash
+
+    def rate(self, viewer: Viewer, picture_id: str, rating: object) -> bool:
+        """Note a rating from 0 to 5; False for a picture that they may not see. Raises InvalidRequest."""
+        if type(rating) is not int or not 0 <= rating <= MAX_RATING:
+            allowed = Message("whole numbers from {low} to {high}", low=0, high=MAX_RATING)
+            raise InvalidRequest(Problem("rating", quoted_value(rating), allowed))
+        return self._note(viewer, picture_id, rating=rating)
+
+    def put_on_board(self, viewer: Viewer, picture_id: str, board: object, on: bool) -> bool:
+        """Put a picture on a board, which begins with it, or take it off. As `rate`."""
+        name = " ".join(board.split()) if isinstance(board, str) else ""
+        if not 0 < len(name) <= MAX_BOARD_CHARACTERS or not name.isprintable():
+            allowed = Message("a name of 1 to {most} characters", most=MAX_BOARD_CHARACTERS)
+            raise InvalidRequest(Problem("board", quoted_value(board), allowed))
+        there = self.choices(viewer)["boards"]
+        if on and name not in there and len(there) >= MAX_BOARDS:
+            raise InvalidRequest(
+                Problem("board", quoted_value(name), Message("at most {most} boards", most=MAX_BOARDS))
+            )
+        return self._note(viewer, picture_id, board=name, on=on)
+
+    def _note(self, viewer: Viewer, picture_id: str, **mark: Any) -> bool:
+        if self.one(viewer, picture_id) is None:
+            return False
+        with self._lock:
+            self._marks.note(viewer.digest, picture_id, **mark)
+            self._marked += 1
+        return True
+
+    def delete(self, viewer: Viewer, picture_id: str) -> bool:
+        """Move a picture into the trash; False for one that they may not see or that is another program's. Raises
+        OSError."""
+        shown = self.one(viewer, picture_id)
+        if shown is None or shown.foreign:
+            return False
+        self.trash.put(_name(shown.row))
+        with self._lock:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO deleted SELECT * FROM pictures WHERE id = ?", (picture_id,)
+            )
+            database.remove(self._connection, "id = ?", (picture_id,))
+            self._scanner.changes += 1
+        return True
+
+    def restore(self, viewer: Viewer, picture_id: str) -> bool:
+        """Move a picture back from the trash; False where it is not there, or not theirs. Raises OSError."""
+        self._open()
+        where, values = self._scope(viewer)
+        columns = _COLUMNS.replace("p.number, coalesce(r.rating, 0)", "p.number, 0")
+        with self._lock:
+            sql = f"SELECT {columns} FROM deleted p WHERE p.id = ? AND {where}"
+            row = self._connection.execute(sql, (picture_id, *values)).fetchone()
+        if row is None:
+            return False
+        shown = self._shown(row)
+        if not self.trash.restore(_name(shown.row)):
+            return False
+        with self._lock:
+            database.insert(self._connection, [shown.row])
+            self._connection.execute("DELETE FROM deleted WHERE id = ?", (picture_id,))
+            self._scanner.changes += 1
+        return True
+
+    # ----------------------------------------------------------------------------------------------------- helpers
+
+    def _scope(self, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
+        """What they may see, as a condition."""
+        return ("1", ()) if not viewer.person else ("p.owner = ?", (viewer.digest,))
+
+    def _where(self, viewer: Viewer, search: Search, until: int | None = None) -> tuple[str, tuple[Any, ...]]:
+        scope, scope_values = self._scope(viewer)
+        match = database.match_of(search.text)
+        conditions: list[tuple[str, tuple[Any, ...]] | None] = [
+            (scope, scope_values),
+            ("p.cell = ?", (int(search.cells),)),
+            ("p.number IN (SELECT rowid FROM words WHERE words MATCH ?)", (match,)) if match else None,
+            ("p.model = ?", (search.model,)) if search.model else None,
+            ("instr(char(10) || p.loras || char(10), char(10) || ? || char(10))", (search.lora,))
+            if search.lora
+            else None,
+            ("p.saved >= ?", (search.since,)) if search.since is not None else None,
+            ("p.saved < ?", (search.until,)) if search.until is not None else None,
+            ("p.width = ?", (search.width,)) if search.width else None,
+            ("p.height = ?", (search.height,)) if search.height else None,
+            (
+                "p.id IN (SELECT picture FROM ratings WHERE person = ? AND rating >= ?)",
+                (viewer.digest, search.rating),
+            )
+            if search.rating
+            else None,
+            ("p.id IN (SELECT picture FROM boards WHERE person = ? AND board = ?)", (viewer.digest, search.board))
+            if search.board
+            else None,
+            ("p.number <= ?", (until,)) if until is not None else None,
+        ]
+        present = [one for one in conditions if one is not None]
+        return " AND ".join(sql for sql, _ in present), tuple(value for _, values in present for value in values)
+
+    def _shown(self, values: tuple[Any, ...]) -> Shown:
+        names = ("id", "root", "folder", "name", "owner", "cell", "saved", "width", "height", "prompt", "model")
+        row = Row(
+            **dict(zip(names, values)),
+            loras=tuple(filter(None, values[11].split("\n"))),
+            program=values[12],
+        )
+        foreign = row.root != str(self._gallery.outputs_dir)
+        return Shown(row=row, rating=values[14], place=(row.saved, values[13]), foreign=foreign)
+
+
+def _name(row: Row) -> str:
+    return f"{row.folder}/{row.name}" if row.folder else row.name
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a regular file lies there, reached without any link."""
+    try:
+        return path.resolve() == path and path.is_file()
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_IMAGE_BYTES + 1)
