@@ -123,6 +123,14 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--outputs-dir", type=Path, default=ROOT / "outputs", metavar="DIR", help="where pictures are saved"
     )
+    files.add_argument(
+        "--library-dir",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="a folder of another program's pictures that the tab Library shows too, to you alone and without changing "
+        "anything in it; may be given several times",
+    )
     device = p.add_argument_group("the device")
     device.add_argument(
         "--device",
@@ -226,6 +234,9 @@ def check(flags: argparse.Namespace) -> None:
     for folder in flags.models_dir or ():
         if not folder.is_dir():
             stop(f"--models-dir {folder}: there is no such folder; make it or correct the path.")
+    for folder in flags.library_dir or ():
+        if not folder.is_dir():
+            stop(f"--library-dir {folder}: there is no such folder; make it or correct the path.")
     if not flags.outputs_dir.parent.is_dir():
         stop(
             f"--outputs-dir {flags.outputs_dir}: {flags.outputs_dir.parent} does not exist; make it or choose another."
@@ -402,6 +413,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     """Engine and page, until the end is asked for."""
     engine = make_engine(flags)  # first: its process starts while the page's libraries are imported
     from studio.picture.gallery import Gallery
+    from studio.picture.library.library import Library
     from studio.ui import application, session
     from studio.ui.page import build
     from studio.ui.text import say
@@ -437,6 +449,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         Board(gallery.outputs_dir),
         lambda: session.visitor_now() or answered_visitor(),
     )
+    library = Library(gallery, flags.library_dir or (), busy=lambda: engine.status().running > 0)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host, *(flags.name or ())}
@@ -468,6 +481,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
         room=room,
         functions=application.functions(page),
         share=Share(sharing, limits),
+        library=library,
         interfaces=interfaces(flags, engine, gallery, room),
         proxies=flags.proxy or (),
         framed_by=flags.frame_by or (),
@@ -504,6 +518,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     closing = threading.Thread(target=engine.close, name="closing", daemon=True)
     closing.start()
     server.close(CLOSE_SECONDS)
+    library.close()
     closing.join(max(0.0, deadline - time.monotonic()))
 
 

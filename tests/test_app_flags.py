@@ -47,6 +47,7 @@ def free_port() -> int:
         (["--device", "gpu"], "choose auto, cpu, cuda"),
         (["--device", "cuda:x"], "choose auto, cpu, cuda"),
         (["--models-dir", "/no/such/folder"], "there is no such folder"),
+        (["--library-dir", "/no/such/folder"], "there is no such folder"),
         (["--outputs-dir", "/no/such/folder/outputs"], "does not exist"),
     ],
 )

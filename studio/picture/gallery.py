@@ -110,13 +110,8 @@ class Gallery:
         image = image.convert("RGB")
         png_file = io.BytesIO()
         image.save(png_file, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
-        entry = Entry(
-            id=secrets.token_hex(16),
-            owner=_digest(owner),
-            file="",
-            part_of=part_of or "",
-            job="" if part_of else job or "",
-        )
+        job = "" if part_of else job or ""
+        entry = Entry(id=secrets.token_hex(16), owner=_digest(owner), file="", part_of=part_of or "", job=job)
         entry = self._write(png_file.getbuffer(), seed, entry)
         if part_of:
             self._trim(part_of)
@@ -206,9 +201,7 @@ class Gallery:
     def _next_number(self, day: str) -> int:
         with self._lock:
             if day not in self._numbers:
-                # A number that was given stays given when its file is deleted: its id must never name another picture.
-                past = [file.rpartition("/")[2] for file in self._index.by_file if file.startswith(f"{day}/")]
-                there = [*os.listdir(self.outputs_dir / day), *past]
+                there = [*os.listdir(self.outputs_dir / day), *self._index.names_of(day)]
                 names = (re.match(r"(\d{5,})-", name) for name in there)
                 self._numbers[day] = max((int(n[1]) for n in names if n), default=0)
             self._numbers[day] += 1
@@ -279,11 +272,9 @@ class Gallery:
     def entry_of(self, name: str) -> Entry | None:
         """Whose picture a file of the outputs folder is, by its path below it; None for a file of nobody here."""
         with self._lock:
-            entry = self._index.by_file.get(name)
-            if entry is None:
+            if name not in self._index.by_file:
                 self._index.refresh()
-                entry = self._index.by_file.get(name)
-        return entry
+            return self._index.by_file.get(name)
 
     def remove(self, picture_id: str, owner: str) -> bool:
         """Delete a picture of this owner from the disk. False where there is none, or it cannot be deleted."""

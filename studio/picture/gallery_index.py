@@ -72,6 +72,11 @@ class Index:
                 self.entries.setdefault(entry.id, entry)
                 self.by_file[entry.file] = entry
 
+    def names_of(self, day: str) -> list[str]:
+        """The names of all files that were ever saved in a day's folder. A deleted file's number is not free: its id
+        must never name another picture."""
+        return [file.rpartition("/")[2] for file in self.by_file if file.rpartition("/")[0] == day]
+
     def append(self, entry: Entry) -> None:
         """Add a picture that lies complete under its name. Raises OSError."""
         self._write(_values(entry), to_disk=True)

@@ -69,9 +69,9 @@ def middleware(
     can reach it. `new_visitors` learns who keeps no cookie. `replay_page` makes the exported page of a recording.
     `uploads` learns who sent an uploaded file, and when they leave, and says to whom a file goes; `room` says how much
     may lie here. `functions`: what can be called on the page. `share`: what the owner's panel begins and ends; None
-    where there is no panel.
-    `library`: all pictures of this machine. `interfaces`: those for programs of others that are switched on. `proxies`:
-    addresses and networks of proxies in front. `framed_by`: origins that may show the page in a frame.
+    where there is no panel. `library`: all pictures of this machine. `interfaces`: those for programs of others that
+    are switched on. `proxies`: addresses and networks of proxies in front. `framed_by`: origins that may show the page
+    in a frame.
     """
     new_visitors = new_visitors if new_visitors is not None else NewVisitors()
     access = access or Access()

@@ -6,9 +6,12 @@ import io
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from studio.picture.gallery import Gallery
+from studio.picture.library.library import Viewer, forget_thumbnail
+from studio.picture.library.trash import Trash
 from studio.web.board import Board
 
 
@@ -37,10 +40,22 @@ class SharePictures:
         return [(file.name, file.path) for file in self._gallery.files(owner)]
 
     def clear(self) -> int:
-        """Delete all pictures of this share from the disk; returns how many."""
+        """Delete all pictures of this share from the disk, those in the trash and all thumbnails too; returns how
+        many pictures."""
         share = self._board.share
         files = [(person, file) for person in share.people for file in self._gallery.files(person, share.since)]
-        return sum(self._gallery.remove(file.id, person) for person, file in files)
+        for _, file in files:
+            forget_thumbnail(self._gallery.outputs_dir, file.id)
+        cleared = sum(self._gallery.remove(file.id, person) for person, file in files)
+        guests = {Viewer(person).digest for person in share.people}
+        for name, place in Trash(self._gallery.outputs_dir).files():
+            entry = self._gallery.entry_of(name)
+            with suppress(OSError):
+                if entry is not None and entry.owner in guests and place.stat().st_mtime >= share.since:
+                    place.unlink()
+                    forget_thumbnail(self._gallery.outputs_dir, entry.id)
+                    cleared += 1
+        return cleared
 
 
 def zip_stream(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:

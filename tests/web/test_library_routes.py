@@ -65,6 +65,17 @@ def test_a_guest_cannot_read_rate_delete_restore_or_zip_anothers(folder: Folder)
     assert zipfile.ZipFile(io.BytesIO(content)).namelist() == [hers.file_name]
 
 
+def test_clearing_a_share_empties_the_guests_part_of_the_trash(folder: Folder) -> None:
+    ann, ann_id = folder.guest()
+    hers, owners = save(folder.gallery, ann_id), save(folder.gallery, "a" * 32)
+    assert set(ids(folder.here)) == {hers.id, owners.id}
+    assert ann(f"/library/thumbnail/{hers.id}").status == 200
+    assert post(folder.here, "delete", pictures=[hers.id, owners.id]).status == 200
+    assert folder.here("/share/clear", method="POST").json()["cleared"] == 1
+    left = [file.name for file in folder.gallery.outputs_dir.rglob("*") if file.suffix in (".png", ".jpg")]
+    assert left == [owners.file_name.rpartition("/")[2]]
+
+
 def test_a_bad_search_is_named_by_field_value_and_range(folder: Folder) -> None:
     answer = folder.here("/library", query="rating=9&from=yesterday")
     assert answer.status == 400

@@ -116,8 +116,9 @@ class Library:
         if thread is not None:
             self._scanner.stop()
             self._wake.set()
-            thread.join(5)
-            self._connection.close()
+            thread.join(1)
+            if not thread.is_alive():
+                self._connection.close()
 
     def _work(self) -> None:
         low_priority()
@@ -236,7 +237,7 @@ class Library:
     def thumbnail(self, shown: Shown) -> bytes | None:
         """A JPEG of at most 256 pixels a side, made once; None for a file that cannot be decoded."""
         picture_id = shown.row.id
-        stored = self._gallery.outputs_dir / THUMBNAILS / picture_id[:2] / f"{picture_id}.jpg"
+        stored = _thumbnail_file(self._gallery.outputs_dir, picture_id)
         with suppress(OSError):
             if stored.stat().st_mtime >= shown.row.saved:
                 return stored.read_bytes()
@@ -363,6 +364,16 @@ class Library:
         )
         foreign = row.root != str(self._gallery.outputs_dir)
         return Shown(row=row, rating=values[14], place=(row.saved, values[13]), foreign=foreign)
+
+
+def forget_thumbnail(outputs_dir: Path, picture_id: str) -> None:
+    """Delete the thumbnail of a picture that is deleted for good."""
+    with suppress(OSError):
+        _thumbnail_file(outputs_dir, picture_id).unlink()
+
+
+def _thumbnail_file(outputs_dir: Path, picture_id: str) -> Path:
+    return outputs_dir / THUMBNAILS / picture_id[:2] / f"{picture_id}.jpg"
 
 
 def _name(row: Row) -> str:

@@ -37,6 +37,11 @@ class Trash:
         place.rename(target)
         return True
 
+    def files(self) -> list[tuple[str, Path]]:
+        """Name and place of all that lies here."""
+        found = [(day, place) for day in self._days() for place in day.rglob("*")]
+        return [(place.relative_to(day).as_posix(), place) for day, place in found if place.is_file()]
+
     def remove(self, name: str) -> bool:
         """Delete a picture from the trash for good."""
         place = self._find(name)
