@@ -62,6 +62,7 @@ CHINESE: Mapping[str, str] = {
     "shortcuts.does.fit": "显示整张图像",
     "shortcuts.does.reference": "把这张图像固定为 A",
     "shortcuts.arrows": "Tab 键移到下一个控件；方向键移动滑块、标签页和控制板。",
+    "shortcuts.letters": "“?” 和 “L” 在整个页面上有效。关闭后，“?” 按钮仍可打开此表。",
     "shortcuts.app": "作为应用",
     "shortcuts.app.install": "把本页安装为应用",
     "shortcuts.app.asked": "浏览器会询问是否安装。",

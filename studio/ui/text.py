@@ -89,6 +89,7 @@ _ENGLISH: Mapping[str, str] = {
     "shortcuts.does.fit": "the whole picture",
     "shortcuts.does.reference": "pin this picture as A",
     "shortcuts.arrows": "Tab goes to the next control. Arrow keys move sliders, tabs and the pad.",
+    "shortcuts.letters": "“?” and “L” act on the whole page. The button “?” opens this sheet without them.",
     "shortcuts.app": "As an app",
     "shortcuts.app.install": "Install this page as an app",
     "shortcuts.app.asked": "The browser asks whether to install.",

@@ -221,6 +221,23 @@ def test_a_question_mark_opens_the_sheet_of_keys_but_not_in_a_field(visitor: Vis
     expect(button).to_be_focused()
 
 
+def test_keys_that_are_letters_can_be_turned_off_for_good(visitor: Visitor) -> None:
+    page = visitor()
+    page.locator("#text_to_image-generate").focus()
+    page.keyboard.press("?")
+    box = page.locator("dialog[open] .ls-letter-keys input")
+    expect(box).to_be_checked()
+    box.uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    ready(page)
+    page.locator("#text_to_image-generate").focus()
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.locator(".ls-open-keys").click()
+    expect(box).not_to_be_checked()
+
+
 def test_a_run_is_announced_in_few_sentences(visitor: Visitor) -> None:
     page = visitor()
     page.evaluate(

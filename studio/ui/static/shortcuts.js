@@ -36,6 +36,10 @@ const SHORTCUTS = {
     [["A"], "reference"],
   ],
 };
+const STORAGE_KEY = "latent-studio-letter-keys"; // "off" where the person wants no key that is a letter or a sign
+/** Whether keys that are a letter or a sign act on the whole page. Speech input types letters that nobody means as keys
+    (WCAG 2.1.4); those that act on the focused element alone stay. */
+export const hasLetterKeys = () => localStorage.getItem(STORAGE_KEY) !== "off";
 const WITH = new Set(["Ctrl"]); // held down together with the next key
 const TYPING =
   "textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio], [type=file])";
@@ -53,7 +57,15 @@ export function shortcuts(words) {
     const parts = Object.entries(SHORTCUTS).map(([place, rows]) =>
       h("section", {}, h("h3", {}, words[`place.${place}`]), h("dl", { class: "ls-keys" }, ...rows.map(row))),
     );
-    body.append(h("div", { class: "ls-key-parts" }, ...parts), h("p", {}, words.arrows), app());
+    body.append(h("div", { class: "ls-key-parts" }, ...parts), h("p", {}, words.arrows), letterKeys(), app());
+  }
+  function letterKeys() {
+    const box = h("input", {
+      type: "checkbox",
+      checked: hasLetterKeys(),
+      onchange: () => localStorage.setItem(STORAGE_KEY, box.checked ? "on" : "off"),
+    });
+    return h("label", { class: "ls-letter-keys" }, box, words.letters);
   }
   const row = ([keys, name]) => h("div", {}, h("dt", {}, ...keys.flatMap(key)), h("dd", {}, words[`does.${name}`]));
   const key = (name, k, all) => [k ? (WITH.has(all[k - 1]) ? " + " : " ") : null, h("kbd", {}, words[name] || name)];
@@ -78,7 +90,7 @@ export function shortcuts(words) {
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (event.target.closest?.(TYPING) || document.querySelector("dialog[open]")) return;
+    if (!hasLetterKeys() || event.target.closest?.(TYPING) || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     show();
   });

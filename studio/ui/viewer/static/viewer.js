@@ -7,6 +7,7 @@
 
 import { fill, h, icon, isStill, isVisible, showFailure } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
+import { hasLetterKeys } from "../../static/shortcuts.js";
 import { forget, remember, stateFromAddress, storedSettings } from "./address.js";
 import { Decodings } from "./decoded.js";
 import { factsOf, levelOf, recordingNote } from "./facts.js";
@@ -330,7 +331,7 @@ export function viewer({ element, props, watch, trigger }) {
     } else if (event.key === " " && !event.target.closest("button, a, input, textarea")) {
       event.preventDefault();
       player.play();
-    } else if (event.key === "l") set({ loop: !state.loop });
+    } else if (event.key === "l" && (hasLetterKeys() || viewer.contains(event.target))) set({ loop: !state.loop });
   }
 
   const { follow, open, value, requestCount } = runFollower({ context, viewer, player, empty });
