@@ -705,7 +705,9 @@ CHINESE: Mapping[str, str] = {
     "viewer.attention.norm.share": "词间份额",
     "viewer.attention.norm.relative": "相对",
     "viewer.attention.norm.probability.note": "概率，0 … {high}：所有词和所有计算用同一刻度",
-    "viewer.attention.norm.share.note": "在各词之间的份额（不计开头、结尾和填充），0 … 1",
+    "viewer.attention.norm.share.note": (
+        "在各词之间的份额，0 … 1。不计开头、结尾和填充：网络不需要任何词时，大部分注意力都给它们"
+    ),
     "viewer.attention.norm.relative.note": "相对：从这张图自己的最小值到最大值；不能与其他图比较",
     "viewer.attention.words": "词语",
     "viewer.attention.picture": "预测 x0，叠加对“{word}”的注意力",

@@ -720,7 +720,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.attention.norm.share": "Share among words",
     "viewer.attention.norm.relative": "Relative",
     "viewer.attention.norm.probability.note": "probability, 0 … {high}: one scale for all words and evaluations",
-    "viewer.attention.norm.share.note": "share among the words (begin, end and padding left out), 0 … 1",
+    "viewer.attention.norm.share.note": "share among the words, 0 … 1. Begin, end and padding are left out: they get"
+    " most of the attention wherever the network needs nothing from a word",
     "viewer.attention.norm.relative.note": "relative: from this map's own minimum to its maximum; not comparable with"
     " others",
     "viewer.attention.words": "Words",

@@ -104,7 +104,12 @@ def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(view
     gloss = viewer.locator(".ls-gloss[data-caption='pane.x_t']")
     expect(gloss).to_have_text("The noisy latents the network is given. They begin as pure noise.")
     expect(viewer.get_by_role("tab", name="Latent space")).to_be_hidden()
+    pane = viewer.locator(".ls-panes .ls-pane").first
+    expect(pane.locator(".ls-how")).to_be_hidden()  # "fast decoder, as is"
+    expect(pane.locator(".ls-size-of")).to_be_hidden()  # RMS
+    assert viewer.evaluate("document.querySelector('.ls-viewer').painter.isPlain"), "no GPU here: plain code is quicker"
     viewer.get_by_role("button", name="Show everything").click()
+    expect(pane.locator(".ls-how")).to_be_visible()
     expect(gloss).to_be_hidden()
     viewer.get_by_role("tab", name="Latent space").click()
     expect(viewer.locator(".ls-channels .ls-pane")).to_have_count(4)

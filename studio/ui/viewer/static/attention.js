@@ -1,5 +1,6 @@
-/* Panel: where the U-Net looks for each word, and which words a place looks at. Shows the recorded probabilities on
-   one colour scale for all words and evaluations. A visitor may choose another normalisation, which is then named. */
+/* Panel: where the U-Net looks for each word, and which words a place looks at. Opens on
+   shares among the words: begin, end and padding hold most of the attention, and beside them the words look black. A
+   visitor may choose another normalisation; the one in use is named. */
 
 import { listText, sentencesText } from "../../static/elements.js";
 import { heads as headsOf, places as placesOf } from "./again.js";
@@ -16,7 +17,7 @@ export const panel = {
     const LEVELS = [0.25, 0.5, 0.75]; // of the scale, for the contour lines
     const SHEET = 8; // evaluations on the sheet
     const NORMS = ["probability", "share", "relative"];
-    const choice = { group: ALL, norm: "probability" }; // the layers, and how a map is normalised
+    const choice = { group: ALL, norm: "share" }; // the layers, and how a map is normalised
     const { mapIndex, textOf, wordsAt, parts, map, normalize } = attentionMaps(context, choice);
     let wordKey = null; // key of the word under the pointer or chosen
     let fixedCell = null; // the cell that a click has fixed

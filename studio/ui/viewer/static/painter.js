@@ -277,7 +277,15 @@ class Plain {
   }
 }
 
-/** Shaders where the browser has them and they suffice (up to four channels); plain code elsewhere and after a lost
+/** True where the CPU computes WebGL. Every picture is then read back to its canvas, which takes longer than plain code
+    does. */
+function isSoftware(gl) {
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer);
+}
+
+/** Shaders where a GPU runs them and they suffice (up to four channels); plain code elsewhere and after a lost
     context. */
 export class Painter {
   constructor() {
@@ -287,10 +295,11 @@ export class Painter {
     } catch {
       this.shaders = null;
     }
+    this.isPlain = !this.shaders || isSoftware(this.shaders.gl);
   }
 
   with(channels) {
-    return this.shaders && !this.shaders.lost && channels <= 4 ? this.shaders : this.plain;
+    return !this.isPlain && !this.shaders.lost && channels <= 4 ? this.shaders : this.plain;
   }
   picture(canvas, latents, shape, decoder, options) {
     this.with(shape[0]).picture(canvas, latents, shape, decoder, options);

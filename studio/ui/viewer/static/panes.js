@@ -55,7 +55,7 @@ export const panel = {
         context.set({ panes: context.state.panes.map((one, at) => (at === k ? choice.value : one)) }),
       );
       const size = h("span", { class: "ls-size-of" });
-      const how = h("small", {});
+      const how = h("small", { class: "ls-how" });
       const values = h("small", { class: "ls-values" });
       const gloss = context.caption("pane.x_t");
       const label = h(

@@ -169,6 +169,7 @@ export function viewer({ element, props, watch, trigger }) {
     below,
   );
   const viewer = h("section", { class: "ls-viewer", "aria-label": say("timeline") }, body);
+  viewer.painter = context.painter;
   element.replaceChildren(viewer);
 
   const player = buildPlayer({ context, button: buttons.play });
