@@ -29,6 +29,12 @@ def test_the_switch_sets_what_the_lora_wants_and_takes_it_back(visitor: Visitor,
     expect(prompt).to_have_value(f"a fox in the snow {TAG}")
     expect(steps).to_have_value("4")
     assert number(page, "guidance_scale") == "1"
+    marks = page.locator(".ls-controls:has(#text_to_image-fast) .ls-landmarks").first.locator("button b")
+    expect(marks).to_have_text(["2", "4"])
+    below = switch.evaluate("s => s.getBoundingClientRect().top")
+    assert steps.evaluate("s => s.getBoundingClientRect().top") < below
+    guidance = page.locator("#text_to_image-guidance_scale")
+    assert below < guidance.evaluate("s => s.getBoundingClientRect().top")
     generate(page, f"a fox in the snow {TAG}")
     finished(page)
     asked = studio.engine.asked[-1].request
@@ -41,6 +47,7 @@ def test_the_switch_sets_what_the_lora_wants_and_takes_it_back(visitor: Visitor,
     switch.uncheck()
     expect(prompt).to_have_value("a cat")
     expect(steps).to_have_value(before)
+    expect(marks).to_have_count(3)
 
 
 def test_a_checkpoint_without_the_lora_has_no_switch_and_loses_the_tag(visitor: Visitor, studio: Studio) -> None:

@@ -110,6 +110,7 @@ def test_the_loss_weighs_noise_alike_at_all_timesteps() -> None:
     assert high == pytest.approx(9.9 * (0.01 / 0.99) ** 0.5, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(checkpoint: Path, budget: Budget, tmp_path: Path) -> None:
     train(Workers(), TINY, budget, tmp_path / "whole", checkpoint, save_every=1)
     with pytest.raises(Killed):

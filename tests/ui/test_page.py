@@ -92,6 +92,13 @@ def test_landmarks_of_steps_and_guidance_stand_around_what_suits_the_checkpoint(
         assert all(RANGES[name].holds(value) for value, _ in points)
 
 
+def test_landmarks_are_those_of_few_steps_while_fast_is_on() -> None:
+    few = {"num_inference_steps": ((2, "draft"), (4, "good")), "guidance_scale": ((1, "free"),)}
+    assert widgets.suited_marks(CATALOG[0], fast=True) == few
+    plain = replace(CATALOG[0], fast_lora="")  # the checkpoint was changed just now
+    assert widgets.suited_marks(plain, fast=True) == widgets.suited_marks(plain)
+
+
 def test_bad_numbers_reach_the_gate_as_they_were_typed(demo: gr.Blocks) -> None:
     assert component(demo, "text_to_image-num_inference_steps").preprocess(2.5) == 2.5
     assert component(demo, "text_to_image-num_inference_steps").preprocess(9999) == 9999

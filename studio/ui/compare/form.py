@@ -110,7 +110,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
             label=say("checkpoint.label"),
             elem_id=f"{TAB}-checkpoint",
         )
-        components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)
+        components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)[0]
         components |= _components("seed") | _components("more")
         components["seed"].info = say("compare.seed.help")
         # All of them: the scheduler may be an axis.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -111,8 +112,9 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         components |= section(tab, "size")
         for name in ("width", "height"):
             components[name].value = begins_at(tab, name, checkpoint) if checkpoint and image is None else None
-    components |= suited_sliders(engine, tab, components["checkpoint"], checkpoint)
-    fast = fast_switch(tab, checkpoint) if image is None else None
+    draw_switch = partial(fast_switch, tab, checkpoint) if image is None else None
+    suited, fast = suited_sliders(engine, tab, components["checkpoint"], checkpoint, draw_switch)
+    components |= suited
     with gr.Row(elem_classes="ls-seed"):
         components |= section(tab, "seed")
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")

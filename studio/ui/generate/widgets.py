@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -115,11 +115,13 @@ def mark_texts(marks: Marks) -> list[tuple[float, str]]:
     return [(value, say(f"landmark.{key}")) for value, key in marks]
 
 
-def suited_marks(checkpoint: Checkpoint | None) -> dict[str, Marks]:
+def suited_marks(checkpoint: Checkpoint | None, fast: bool = False) -> dict[str, Marks]:
     """Landmarks for steps and guidance scale around what suits the checkpoint: a few-step model is "good" at 4 steps,
-    wastes time at 25, and looks harsh at a scale that others need."""
-    steps, scale = (begins_at("text_to_image", name, checkpoint) for name in ("num_inference_steps", "guidance_scale"))
+    wastes time at 25, and looks harsh at a scale that others need. `fast`: its few-step LoRA is on."""
     free: Marks = ((1, "free"),)
+    if fast and checkpoint is not None and checkpoint.fast_lora:
+        return {"num_inference_steps": ((2, "draft"), (4, "good")), "guidance_scale": free}
+    steps, scale = (begins_at("text_to_image", name, checkpoint) for name in ("num_inference_steps", "guidance_scale"))
     return {
         "num_inference_steps": ((max(1, round(0.4 * steps)), "draft"), (steps, "good"), (2 * steps, "fine")),
         "guidance_scale": (*free, (scale, "balanced"), (round(2.4 * scale), "strict")) if scale > 1 else free,
@@ -127,21 +129,34 @@ def suited_marks(checkpoint: Checkpoint | None) -> dict[str, Marks]:
 
 
 def suited_sliders(
-    engine: Engine, tab: str, checkpoint: gr.Dropdown, first_checkpoint: Checkpoint | None
-) -> dict[str, gr.Slider]:
-    """Steps and guidance scale at what suits `first_checkpoint`, and landmarks that follow whatever is chosen later."""
+    engine: Engine,
+    tab: str,
+    checkpoint: gr.Dropdown,
+    first_checkpoint: Checkpoint | None,
+    fast_switch: Callable[[], gr.Checkbox] | None = None,
+) -> tuple[dict[str, gr.Slider], gr.Checkbox | None]:
+    """Steps and guidance scale at what suits `first_checkpoint`, and landmarks that follow whatever is chosen later.
+
+    `fast_switch` draws the switch of fast.py, which stands under the steps; the landmarks follow it too.
+    """
     sliders: dict[str, gr.Slider] = {}
     marks: dict[str, gr.HTML] = {}
+    switch: gr.Checkbox | None = None
     for name, first in suited_marks(first_checkpoint).items():
         sliders[name] = slider(tab, name, first_checkpoint)
         marks[name] = landmarks(tab, name, first)
+        if name == "num_inference_steps" and fast_switch is not None:
+            switch = fast_switch()
 
-    def follow(name: str) -> Any:
+    def follow(name: str, fast: bool = False) -> Any:
         entry = next((one for one in engine.catalog() if one.name == name), None)
-        return tuple(mark_texts(one) for one in suited_marks(entry).values())
+        return tuple(mark_texts(one) for one in suited_marks(entry, fast).values())
 
-    checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
-    return sliders
+    if switch is None:
+        checkpoint.change(follow, [checkpoint], list(marks.values()), **QUIET)
+    else:
+        gr.on([checkpoint.change, switch.change], follow, [checkpoint, switch], list(marks.values()), **QUIET)
+    return sliders, switch
 
 
 def segments(tab: str, name: str) -> gr.Radio:

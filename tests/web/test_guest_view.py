@@ -1,0 +1,16 @@
+"""What a guest is told of the models, by what the owner lets them use."""
+
+from __future__ import annotations
+
+from studio.web import guest_view
+from tests.ui.fake_models import CATALOG
+
+
+def test_the_fast_lora_is_shown_only_to_those_who_may_use_it() -> None:
+    built_in = CATALOG[0]
+    assert built_in.fast_lora
+    [without] = guest_view.checkpoints(CATALOG, (built_in.id,))
+    assert (without.fast_lora, without.fast_lora_id) == ("", "")
+    [with_it] = guest_view.checkpoints(CATALOG, (built_in.id, built_in.fast_lora_id))
+    assert (with_it.fast_lora, with_it.fast_lora_id) == (built_in.fast_lora, built_in.fast_lora_id)
+    assert guest_view.checkpoints(CATALOG, None)[0].fast_lora == built_in.fast_lora
