@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from studio.answered.events import Loading, Queued
@@ -149,6 +150,8 @@ class Presenter:
         if run.unseen and self._executor.safety.flags(picture):
             self._hold_back(active)
             return
+        if not run.unseen and not run.job.ephemeral:
+            self._outside.recorder.finish(run.job.id, image, np.array(picture.convert("RGB")))
         info = metadata.picture_info(
             run.resolved.of_image(image),
             width=picture.width,

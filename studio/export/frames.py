@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from studio.asked.quantities import DEFAULT_QUANTITIES, QUANTITIES
 from studio.export.replay import Replay
@@ -24,8 +24,9 @@ _GAP, _LINE, _CURVE = 12, 22, 44
 
 
 def frames(replay: Replay, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: str = "fast") -> Iterator[Image.Image]:
-    """Every evaluation in turn as a picture, all of one size, with even sides, as video needs them. `how` as
-    `Replay.shown`. A caption that is wider than the picture takes more lines."""
+    """Every evaluation in turn as a picture, all of one size, with even sides, as video needs them, and once more the
+    last one with the finished picture in the place of its predicted x0. `how` as `Replay.quantity_picture`. A caption
+    that is wider than the picture takes more lines."""
     factor = max(1, -(-PANE // min(replay.run["width"], replay.run["height"])))
     columns = min(COLUMNS, len(quantities))
     font = _font(14)
@@ -34,12 +35,23 @@ def frames(replay: Replay, quantities: Sequence[str] = DEFAULT_QUANTITIES, how: 
     most = max((len(lines) for lines in captions), default=1)
     for index, lines in enumerate(captions):
         yield _frame(replay, index, quantities, how, factor, lines + [""] * (most - len(lines)))
+    finished_picture = replay.finished_picture
+    if finished_picture is not None and "denoised" in quantities:
+        lines = captions[-1] + [""] * (most - len(captions[-1]))
+        yield _frame(replay, len(replay) - 1, quantities, how, factor, lines, finished_picture)
 
 
 def _frame(
-    replay: Replay, index: int, quantities: Sequence[str], how: str, factor: int, lines: Sequence[str]
+    replay: Replay,
+    index: int,
+    quantities: Sequence[str],
+    how: str,
+    factor: int,
+    lines: Sequence[str],
+    finished_picture: Image.Image | None = None,
 ) -> Image.Image:
-    """Evaluation `index`, each pixel of the picture as `factor` by `factor`, with the lines of its caption."""
+    """Evaluation `index`, each pixel of the picture as `factor` by `factor`, with the lines of its caption. The
+    finished picture stands in the place of predicted x0."""
     width, height = replay.run["width"] * factor, replay.run["height"] * factor
     columns = min(COLUMNS, len(quantities))
     rows = -(-len(quantities) // columns)
@@ -50,9 +62,15 @@ def _frame(
     font, small = _font(14), _font(12)
     for place, quantity in enumerate(quantities):
         left, top = _GAP + place % columns * (width + _GAP), _GAP + place // columns * each
-        draw.text((left, top), _lines(QUANTITIES[quantity].label, font, width)[0], _INK, font)
+        is_end = finished_picture is not None and quantity == "denoised"
+        label = "Finished picture" if is_end else QUANTITIES[quantity].label
+        draw.text((left, top), _lines(label, font, width)[0], _INK, font)
         picture, words = replay.quantity_picture(index, quantity, how)
-        if picture is None:
+        if is_end:
+            assert finished_picture is not None
+            words = "second pass" if replay.run.get("second_pass") else "by the VAE, as saved"
+            sheet.paste(ImageOps.pad(finished_picture, (width, height), color=_PAPER), (left, top + _LINE))
+        elif picture is None:
             draw.rectangle((left, top + _LINE, left + width - 1, top + _LINE + height - 1), _LINE_COLOUR)
         else:
             smooth = Image.Resampling.NEAREST if words != "fast decoder" or factor == 1 else Image.Resampling.BICUBIC

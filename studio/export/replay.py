@@ -98,6 +98,12 @@ class Replay:
             return tiles(latents, span), f"{len(latents)} channels, -{span:.2g} .. {span:.2g}"
         return self.picture(latents), "fast decoder"
 
+    @property
+    def finished_picture(self) -> Image.Image | None:
+        """What the run ended with, at its own size; None where it has not ended, or the recording was too large."""
+        pixels = self.tensors.get("picture")
+        return None if pixels is None else Image.fromarray(pixels)
+
     def scheduler(self, index: int) -> str:
         """The name of the scheduler that made an evaluation: in a branch another one may have taken over."""
         made_by = [one for one in self.run["schedulers"] if one["evaluation"] <= index]

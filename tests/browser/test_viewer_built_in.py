@@ -52,6 +52,15 @@ def test_run_takes_what_suits_the_checkpoint(viewer: Page) -> None:
     guided = viewer.evaluate(f"() => {{ {RECORD} return record.evaluations.map((one) => one.guidance_scale); }}")
     assert guided == [3.0] * 25
     expect(viewer.locator(".ls-viewer")).to_contain_text("guidance 3")
+    # A newcomer's story ends with the picture, where the guess at it was.
+    viewer.get_by_role("button", name="Beginner").click()
+    picture = viewer.locator(".ls-pane canvas[data-quantity=picture]")
+    expect(picture).to_be_visible(timeout=60_000)
+    expect(viewer.locator(".ls-pane canvas[data-quantity=denoised]")).to_have_count(0)
+    assert picture.evaluate("(canvas) => [canvas.width, canvas.height]") == [128, 128]
+    at(viewer, 24)
+    expect(picture).to_have_count(0)
+    expect(viewer.locator(".ls-pane canvas[data-quantity=denoised]")).to_be_visible()
 
 
 def test_what_if_is_the_recorded_picture_at_the_real_guidance_and_another_at_any_other(viewer: Page) -> None:

@@ -25,7 +25,7 @@ from studio.engine.viewer.recorder import (
     IDLE_SECONDS,
     Recorder,
 )
-from tests.engine.conftest import EngineFactory, ask, outcome
+from tests.engine.conftest import EngineFactory, ask, outcome, pixels
 
 FIELDS = {
     "index", "stage", "step", "timestep", "sigma", "a", "s", "log_snr", "scale", "guidance_scale", "captured", "ms",
@@ -57,14 +57,24 @@ AFTER = np.zeros((4, 8, 8), np.float32)
 def test_a_run_is_recorded_evaluation_by_evaluation(engine: DiffusionEngine) -> None:
     request = ask(num_images_per_prompt=2, num_inference_steps=5, scheduler="euler", guidance_scale=5.0)
     job = engine.submit(request, owner="anna")
-    outcome(engine, job)
+    finished = outcome(engine, job)
     data = engine.record(job, owner="anna", image=1)
     tensors, run = load(data), header(data)
-    assert set(tensors) == {"x_t", "model_cond", "model_difference", "latents", "preview.weight", "preview.bias"}
+    assert set(tensors) == {
+        "x_t",
+        "model_cond",
+        "model_difference",
+        "latents",
+        "picture",
+        "preview.weight",
+        "preview.bias",
+    }
     for name in ("x_t", "model_cond", "model_difference"):
         assert tensors[name].shape == (5, 4, 8, 8)
         assert tensors[name].dtype == np.float16
     assert tensors["latents"].shape == (4, 8, 8)
+    assert tensors["picture"].dtype == np.uint8
+    assert (tensors["picture"] == pixels(engine, finished, 1)).all()
     assert tensors["preview.weight"].shape == (192, 4, 3, 3)
     assert tensors["preview.bias"].shape == (192,)
     assert (run["job_id"], run["state"], run["total"], run["since"], run["seed"]) == (job, "finished", 5, 0, 6)
@@ -494,3 +504,29 @@ def test_nothing_is_recorded_of_a_run_that_nobody_can_come_back_to(make_engine: 
 async def _end(engine: DiffusionEngine, job: str) -> None:
     async for _ in engine.watch_any(job, owner="a caller"):
         pass
+
+
+def test_the_finished_picture_counts_goes_to_disk_and_comes_back_and_is_sent_once_the_job_has_ended() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    each = evaluation(0).nbytes + AFTER.nbytes + picture.nbytes
+    recorder = Recorder(max_bytes=each)
+    for job in ("a", "b"):
+        recorder.begin(job, 0, {"total": 1})
+        recorder.add(job, 0, evaluation(0), AFTER)
+        recorder.finish(job, 0, picture)  # b's puts a on disk, and reading a puts b there
+    for job in ("a", "b"):
+        data = recorder.get(job, 0, 0, "finished")
+        assert data is not None
+        assert (load(data)["picture"] == picture).all()
+    running = recorder.get("a", 0, 0, "running")
+    assert running is not None
+    assert "picture" not in load(running), "another image of its job is being made"
+    recorder.finish("gone", 0, picture)
+    small = Recorder(max_bytes=each - 1)
+    small.begin("a", 0, {"total": 1})
+    small.add("a", 0, evaluation(0), AFTER)
+    small.finish("a", 0, picture)
+    left_out = small.get("a", 0, 0, "finished")
+    assert left_out is not None
+    assert "picture" not in load(left_out)
+    recorder.close()

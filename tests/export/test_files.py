@@ -325,3 +325,16 @@ def test_a_gif_takes_no_longer_than_twice_an_mp4() -> None:
         export(data, kind, {})
         seconds[kind] = time.process_time() - began
     assert seconds["gif"] < 2 * seconds["mp4"]
+
+
+@pytest.mark.parametrize("second_pass", [None, {"width": 128, "height": 192, "steps": 2, "strength": 0.5}])
+def test_a_film_and_a_sheet_end_with_the_finished_picture(second_pass: dict[str, Any] | None) -> None:
+    replay = Replay(recording(second_pass=second_pass))
+    assert len(list(frames(replay))) == 3
+    side = 2 if second_pass else 1
+    replay.tensors["picture"] = np.full((96 * side, 64 * side, 3), (10, 200, 30), np.uint8)
+    *before, end = frames(replay)
+    assert (len(before), end.size) == (3, before[0].size)
+    green = [(np.asarray(one) == (10, 200, 30)).all(axis=2).sum() for one in (before[-1], end)]
+    assert green == [0, 256 * 384], "the whole of one pane"
+    assert len(list(frames(replay, ("x_t",)))) == 3, "the place of predicted x0 is not shown"

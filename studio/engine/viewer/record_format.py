@@ -16,13 +16,15 @@ LEAN_BYTES = 32 * 2**20  # of a run's latents in half precision: a reader who ag
 @dataclass(frozen=True)
 class Recording:
     """One recording as it stands. `after` (C, h, w) are the latents after its newest evaluation; `limits` says what of
-    it was too large to be kept; `preview` is the fast decoder's (weight, bias)."""
+    it was too large to be kept; `preview` is the fast decoder's (weight, bias); `picture` (height, width, 3), uint8, is
+    the finished one."""
 
     facts: Mapping[str, object]
     evaluations: list[RecordedEvaluation]
     after: Array
     limits: Mapping[str, object]
     preview: tuple[Array, Array] | None
+    picture: Array | None = None
 
 
 def to_bytes(
@@ -64,6 +66,8 @@ def to_bytes(
             tensors["preview.weight"], tensors["preview.bias"] = recording.preview
     if len(evaluations) == facts.get("total") and until is None:
         tensors["latents"] = recording.after.astype(np.float16)
+    if recording.picture is not None and state not in ("queued", "running") and until is None:
+        tensors["picture"] = recording.picture  # once: a reader asks until the job has ended
     return bytes(save(tensors, metadata={"run": json.dumps(header, allow_nan=False)}))
 
 

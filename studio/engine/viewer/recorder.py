@@ -39,6 +39,7 @@ class _Run:
     recipe: ImageRecipe | None = None
     evaluations: list[RecordedEvaluation] = field(default_factory=list)
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
+    picture: Array | None = None  # (height, width, 3) uint8, once it is finished
     measures: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
     owner: str = ""
     last_use: float = 0.0  # when it was last written to or read
@@ -52,7 +53,8 @@ class _Run:
     @property
     def array_bytes(self) -> int:
         """Its numbers, which can go to disk."""
-        return sum(e.nbytes for e in self.evaluations) + (self.after.nbytes if self.after is not None else 0)
+        others = sum(array.nbytes for array in (self.after, self.picture) if array is not None)
+        return sum(e.nbytes for e in self.evaluations) + others
 
     @property
     def nbytes(self) -> int:
@@ -136,6 +138,19 @@ class Recorder:
             if self._bytes > self._max_bytes:
                 self._keep_what_fits(run, before)
 
+    def finish(self, job_id: str, image: int, picture: Array) -> None:
+        """Add the finished picture (height, width, 3), uint8. One that does not fit is left out, as is that of a
+        recording that is full or has been dropped meanwhile."""
+        with self._lock:
+            run = self._here(job_id, image)
+            if run is None or run.full or run.after is None or run.nbytes + picture.nbytes > self._max_bytes:
+                return
+            run.picture = picture
+            run.evaluations_in_file = -1  # what is on disk lacks it
+            self._bytes += picture.nbytes
+            self._use(job_id, image)
+            self._make_room(run)
+
     def past(self, job_id: str, image: int) -> tuple[ImageRecipe, list[RecordedEvaluation]] | None:
         """What an image was made from and its evaluations so far, for a branch; None when that is not known (any
         more)."""
@@ -185,7 +200,7 @@ class Recorder:
             return None
         self._bytes -= run.nbytes
         run.evaluations = [_with_numbers(e, arrays) for e in run.evaluations]
-        run.after = arrays.get("after")
+        run.after, run.picture = arrays.get("after"), arrays.get("picture")
         run.away = False
         self._bytes += run.nbytes
         return run
@@ -222,7 +237,7 @@ class Recorder:
             run.evaluations_in_file = len(run.evaluations)
         self._bytes -= run.nbytes
         run.evaluations = [_without_numbers(e) for e in run.evaluations]
-        run.after = None
+        run.after = run.picture = None
         run.away = True
         self._bytes += run.nbytes
         return True
@@ -268,10 +283,10 @@ class Recorder:
             self._use(job_id, image)
             self._make_room(run)
             assert run.after is not None
-            evaluations, after, limits = list(run.evaluations), run.after, run.limits
+            evaluations, after, limits, picture = list(run.evaluations), run.after, run.limits, run.picture
         since = max(0, since)
         numbers = [_measures(run, evaluations, after, e.index) for e in evaluations[since:until]]
-        recording = Recording(run.facts, evaluations, after, limits, run.preview)
+        recording = Recording(run.facts, evaluations, after, limits, run.preview, picture)
         return to_bytes(
             recording, numbers, job_id=job_id, image=image, state=state, since=since, until=until, lean=lean
         )
@@ -283,7 +298,7 @@ _NOTHING = np.zeros(0, np.float32)
 def _arrays(run: _Run) -> dict[str, Array]:
     """A recording's numbers by name, as `_with_numbers` finds them."""
     assert run.after is not None
-    arrays = {"after": run.after}
+    arrays = {"after": run.after} | ({"picture": run.picture} if run.picture is not None else {})
     for e in run.evaluations:
         arrays[f"{e.index}.latents"], arrays[f"{e.index}.outputs"] = e.latents, e.outputs
         if e.guided is not None:

@@ -29,7 +29,7 @@ export function stateFromAddress({ hows, panels }) {
   if (hows.includes(parameters.get("how"))) out.how = parameters.get("how");
   const panes = (parameters.get("panes") || "")
     .split(",")
-    .filter((name) => name in quantities || name.startsWith("of_two."));
+    .filter((name) => name in quantities || name === "picture" || name.startsWith("of_two."));
   if (panes.length >= 2 && panes.length <= 4) out.panes = panes;
   if (panels.includes(parameters.get("open"))) out.open = parameters.get("open");
   if (Number.isFinite(parseFloat(parameters.get("guidance")))) out.guidance = parseFloat(parameters.get("guidance"));

@@ -11,7 +11,7 @@ export const panel = {
   build(context) {
     const { h, say } = context;
     const GROUPS = {
-      states: ["x_t", "denoised", "x0_cond", "x0_uncond", "noise_pred", "eps_cond", "eps_uncond"],
+      states: ["x_t", "denoised", "x0_cond", "x0_uncond", "noise_pred", "eps_cond", "eps_uncond", "picture"],
       changes: ["guidance", "change_x_t", "change_x0", "left_x0"],
       two: ["of_two.difference", "of_two.wipe", "of_two.blink"],
     };
@@ -103,6 +103,7 @@ export const panel = {
     /** The content of a pane: {latents, quantity, how, scale}, or {why} where there is none. */
     function content(quantity) {
       const { record, index } = context;
+      if (quantity === "picture") return finishedPicture();
       const why = record.why(index, quantity);
       if (why) return { why };
       return {
@@ -113,8 +114,26 @@ export const panel = {
       };
     }
 
-    /** Draws latents in the chosen way; returns how it was done, in words. */
-    function paint(canvas, { name, latents, kind, scale }) {
+    /** What the run ended with, at its own size: no latents, the same at every evaluation. */
+    function finishedPicture() {
+      const { picture, run } = context.record;
+      if (!picture) return { why: "picture" };
+      const words = run.second_pass
+        ? say("how.second_pass", { width: picture.width, height: picture.height })
+        : say("how.picture");
+      return {
+        latents: null,
+        draw(canvas) {
+          [canvas.width, canvas.height] = [picture.width, picture.height];
+          canvas.getContext("2d").drawImage(picture, 0, 0);
+          return { how: "fast", words };
+        },
+      };
+    }
+
+    /** Draws a content in the chosen way; returns how it was done, in words. */
+    function paint(canvas, { name, latents, kind, scale, draw }) {
+      if (draw) return draw(canvas);
       const { record, painter, state } = context;
       let how = kind === "change" && ["fast", "tiny", "vae"].includes(state.how) ? "cells" : state.how;
       let words = say("how.fast");
@@ -149,12 +168,13 @@ export const panel = {
       const quantity = names[k];
       const two = quantity.startsWith("of_two.");
       const paneContent = two ? ofTwo(quantity.slice(7)) : content(quantity);
-      const word = say(`pane.${quantity}`);
+      const isSecond = quantity === "picture" && record.run.second_pass;
+      const word = say(isSecond ? "pane.second_pass" : `pane.${quantity}`);
       pane.canvas.dataset.quantity = quantity;
       pane.name.textContent = word;
       pane.choice.value = quantity;
-      pane.figure.dataset.colour = two ? "none" : quantities[quantity].colour;
-      pane.gloss.dataset.caption = simple.includes(quantity) ? `pane.${quantity}` : "pane.other";
+      pane.figure.dataset.colour = two ? "none" : (quantities[quantity]?.colour ?? "x0");
+      pane.gloss.dataset.caption = [...simple, "picture"].includes(quantity) ? `pane.${quantity}` : "pane.other";
       pane.none.hidden = !paneContent.why;
       pane.frame.hidden = !!paneContent.why;
       pane.latents = paneContent.latents || null;
@@ -180,6 +200,7 @@ export const panel = {
         .map((name) => (name.startsWith("of_two.") ? { why: "of_two" } : content(name)));
       if (one.why || other.why) return { why: one.why || other.why };
       if (how === "difference") {
+        if (!one.latents || !other.latents) return { why: "of_two" };
         const { record } = context;
         const latents = combine([1, one.latents], [-1, other.latents]);
         return { latents, kind: "change", scale: () => Math.max(...rmsOfCells(latents, record.shape)) };
@@ -270,8 +291,10 @@ export const panel = {
       element,
       tools: count,
       draw() {
-        const { state } = context;
-        names = state.mode === "beginner" ? simple : state.panes;
+        const { state, record, index } = context;
+        const ends = record?.picture && index === record.evaluations.length - 1;
+        const shown = ends ? simple.map((name) => (name === "denoised" ? "picture" : name)) : simple;
+        names = state.mode === "beginner" ? shown : state.panes;
         const paneCount = names.length;
         if (panes.length !== paneCount) {
           panes = Array.from({ length: paneCount }, (_, k) => make(k));

@@ -62,6 +62,19 @@ class Maps {
   }
 }
 
+/** Bytes (height width 3) => a canvas. */
+function pictureOf({ shape: [height, width], values }) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
+  const out = new ImageData(width, height);
+  for (let k = 0; k < width * height; k++) {
+    for (let c = 0; c < 3; c++) out.data[k * 4 + c] = values[k * 3 + c];
+    out.data[k * 4 + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(out, 0, 0);
+  return canvas;
+}
+
 export class Record {
   /** `job` and `image` name the run; grow() fetches it. */
   constructor(job, image) {
@@ -70,6 +83,7 @@ export class Record {
     this.run = null; // the run, as the file's header describes it
     this.evaluations = []; // of Evaluation
     this.clean = null; // the latents at the end, once the run is complete
+    this.picture = null; // the finished one as a canvas, once the run has ended
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
     this.computed = new Map(); // quantities computed so far, the least recently used first
@@ -120,6 +134,7 @@ export class Record {
     const { tensors, run } = readTensors(buffer, { lazy: true });
     this.run = { ...this.run, ...run }; // later answers hold only what has changed
     if (tensors.latents) this.clean = tensors.latents.values;
+    if (tensors.picture) this.picture = pictureOf(tensors.picture);
     this.decoder = this.decoder || decoderOf(tensors);
     const [count, ...shape] = tensors.x_t.shape;
     if (count) this.shape = shape;
