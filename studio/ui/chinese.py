@@ -820,6 +820,8 @@ CHINESE: Mapping[str, str] = {
     "compare.setting.and": "{one}；{more}",
     "compare.no_sheet": "这个文件不是对比图。",
     "compare.start": "对比",
+    "compare.keys.generate": "Ctrl+Enter",
+    "compare.keys.stop": "Esc",
     "compare.cost": "{cells} 张图像，{evaluations} 次 U-Net 计算。",
     "compare.cost.impossible": "无法运行的组合：{count}。",
     "compare.cost.seconds": "约 {seconds} 秒。",

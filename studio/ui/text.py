@@ -844,6 +844,8 @@ _ENGLISH: Mapping[str, str] = {
     "compare.setting.and": "{one}; {more}",
     "compare.no_sheet": "This file is not a comparison sheet.",
     "compare.start": "Compare",
+    "compare.keys.generate": "Ctrl+Enter",
+    "compare.keys.stop": "Esc",
     "compare.cost": "{cells} pictures, {evaluations} U-Net evaluations.",
     "compare.cost.impossible": "Pairs that cannot be run: {count}.",
     "compare.cost.seconds": "About {seconds} s.",

@@ -129,6 +129,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "choice.",
         "stage.decoder.",
         "stage.keys.",
+        "compare.keys.",
         "viewer.pane.",
         "viewer.how.",
         "viewer.number.",

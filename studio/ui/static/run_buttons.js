@@ -67,6 +67,14 @@ export function runButtons({ tab, element, isActive, start, onSend, undo, stop }
   });
 }
 
+/** Writes the keys of a tab's buttons on them. `words`: the texts keys.generate and keys.stop. */
+export function showKeys(tab, words) {
+  for (const name of ["generate", "stop"]) {
+    const button = document.getElementById(`${tab}-${name}`);
+    if (button) button.dataset.keys = words[`keys.${name}`];
+  }
+}
+
 /** Calls `act` if isWaiting() is still true when an answer should have come. */
 export function afterNoAnswer(isWaiting, act) {
   setTimeout(() => isWaiting() && act(), NO_ANSWER);

@@ -5,7 +5,7 @@
 import { storedPicture } from "../../generate/static/stored_picture.js";
 import { fill, h, sentencesText } from "../../static/elements.js";
 import { fieldProblems } from "../../static/problems.js";
-import { afterNoAnswer, runButtons } from "../../static/run_buttons.js";
+import { afterNoAnswer, runButtons, showKeys } from "../../static/run_buttons.js";
 import { compareAxes } from "./axes.js";
 import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
@@ -180,6 +180,7 @@ export function compare({ element, props, watch, trigger }) {
     };
   }
   function draw() {
+    showKeys(tab, words);
     stage.dataset.state = view.state;
     workspace().dataset.run = ACTIVE_STATES.has(view.state) ? (stopRequested ? "stopping" : "running") : "idle";
     const hasCells = view.cells.length > 0;

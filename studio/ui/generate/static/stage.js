@@ -7,7 +7,7 @@ import { fill, h, icon, sentencesText, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { prepareTab } from "../../static/opening.js";
 import { fieldProblems } from "../../static/problems.js";
-import { afterNoAnswer, runButtons } from "../../static/run_buttons.js";
+import { afterNoAnswer, runButtons, showKeys } from "../../static/run_buttons.js";
 import { earlierPictures } from "./stage/earlier.js";
 import { buildFilm, evaluationOf } from "./stage/film.js";
 import { interruptedRuns } from "./stage/interrupted.js";
@@ -142,10 +142,7 @@ export function stage({ element, props, watch, trigger }) {
     const done = current();
     const strip = filmNow();
     stage.dataset.state = earlierPicture ? "finished" : view.state;
-    for (const name of ["generate", "stop"]) {
-      const button = document.getElementById(`${tab}-${name}`);
-      if (button) button.dataset.keys = props.words[`keys.${name}`];
-    }
+    showKeys(tab, props.words);
     workspace().dataset.job = view.job || "";
     workspace().dataset.run = ACTIVE_STATES.has(view.state) ? (stopRequested ? "stopping" : "running") : "idle";
     drawPicture(done, strip);
