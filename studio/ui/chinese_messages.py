@@ -22,13 +22,13 @@ def chinese_of(sentence: str) -> str | None:
 
 
 CHINESE_MESSAGES: Mapping[str, str] = {
-    "At most {most} pictures at a time.": "一次最多 {most} 张图像。",
-    "The outputs folder cannot be changed ({reason}).": "无法更改输出文件夹（{reason}）。",
+    "At most {} pictures at a time.": "一次最多 {1} 张图像。",
+    "The outputs folder cannot be changed ({}).": "无法更改输出文件夹（{1}）。",
     "a day as 2026-11-29": "形如 2026-11-29 的日期",
     "a size as 512x768": "形如 512x768 的尺寸",
     "what the page before answered as next": "上一页给出的 next 值",
-    "a name of 1 to {most} characters": "1 到 {most} 个字符的名称",
-    "at most {most} boards": "最多 {most} 个收藏板",
+    "a name of 1 to {} characters": "1 到 {1} 个字符的名称",
+    "at most {} boards": "最多 {1} 个收藏板",
     "{} is no decoder of a TAESD: "
     "its tensors have other names or shapes.": "{1} 不是 TAESD 的解码器：它的张量名称或形状不同。",
     "{}/config.json: latent_channels is {}, allowed is 4.": "{1}/config.json：latent_channels 是 {2}，只允许 4。",
