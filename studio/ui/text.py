@@ -804,7 +804,8 @@ _ENGLISH: Mapping[str, str] = {
     "fast.help": "A small LoRA that came with the model makes the picture in 4 steps without guidance, instead of 25"
     " with it: sooner there, nearly as good. It stands in the prompt.",
     "live.label": "Live",
-    "live.help": "When you release a slider, the picture is made again from the same noise.",
+    "live.help": "When you pause in typing or release a slider, the picture is made again from the same noise."
+    " Live turns Fast on where the model has it. Every finished picture is saved.",
     # --------------------------------------------------------------------------------------------------- compare
     "tab.compare": "Compare",
     "compare.axis.num_inference_steps": "Steps",

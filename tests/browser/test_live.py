@@ -19,17 +19,70 @@ def let_go(page: Page, field: str, value: float) -> None:
     page.evaluate(f"async () => {MODULES}['static/elements.js'].type({slider}, {value})")
 
 
+def go_live(page: Page) -> None:
+    """Turn Live on, and wait until Fast has set its fields, which come a moment later."""
+    page.locator("#text_to_image-live input").check()
+    expect(page.locator("#text_to_image-fast input")).to_be_checked()
+    expect(page.locator("#text_to_image-num_inference_steps input[type=number]").first).to_have_value("4")
+
+
+def turn_fast_off(page: Page) -> None:
+    """So that runs last long enough to be replaced. Live makes the picture again at once."""
+    before = str(workspace(page).get_attribute("data-job"))
+    page.locator("#text_to_image-fast input").uncheck()
+    expect(page.locator("#text_to_image-num_inference_steps input[type=number]").first).not_to_have_value("4")
+    expect(workspace(page)).not_to_have_attribute("data-job", before)
+    finished(page)
+
+
+def test_typing_makes_the_picture_at_each_pause_and_the_last_is_never_lost(visitor: Visitor, studio: Studio) -> None:
+    page = visitor()
+    page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
+    go_live(page)
+    prompt = page.locator("#text_to_image-prompt textarea")
+    count = len(studio.engine.asked)
+    tag = prompt.input_value()
+    keys = [f"{'a red fox'[: end + 1]}{tag}" for end in range(len("a red fox"))]
+    field = "document.querySelector('#text_to_image-prompt textarea')"
+    page.evaluate(  # no pause of 150 ms between the keys: one picture
+        f"async (keys) => {{ const m = {MODULES}['static/elements.js']; for (const k of keys) m.type({field}, k); }}",
+        keys,
+    )
+    expect(workspace(page)).to_have_attribute("data-job", re.compile("."))
+    finished(page)
+    assert len(studio.engine.asked) == count + 1
+    prompt.press("Home")
+    for _ in "a red fox":
+        prompt.press("ArrowRight")
+    for word in (" in", " the", " snow"):
+        prompt.press_sequentially(word)
+        page.wait_for_timeout(200)
+    expect(stage(page).locator("img.ls-picture")).to_have_attribute("alt", re.compile("a red fox in the snow"))
+    finished(page)
+    runs = [job.request for job in studio.engine.asked[count:]]
+    assert {run.seed for run in runs} == {7}
+    assert (runs[-1].num_inference_steps, runs[-1].scheduler) == (4, "lcm")
+    assert runs[-1].prompt.startswith("a red fox in the snow")
+    last = str(workspace(page).get_attribute("data-job"))
+    page.locator("#text_to_image-seed-random").click()
+    expect(workspace(page)).not_to_have_attribute("data-job", last)
+    finished(page)
+    assert studio.engine.asked[-1].request.seed != 7
+
+
 def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     generate(page)
     finished(page)
     first = workspace(page).get_attribute("data-job")
     let_go(page, "guidance_scale", 3)  # live mode is off: nothing happens until Generate
-    page.locator("#text_to_image-live input").check()
+    go_live(page)
     seed = page.locator("#text_to_image-seed :is(input, textarea)").first
     expect(seed).to_have_value(re.compile(r"^\d+$"))  # the last picture's
     drawn = seed.input_value()
     assert workspace(page).get_attribute("data-job") == first
+    turn_fast_off(page)
+    first = workspace(page).get_attribute("data-job")
     let_go(page, "guidance_scale", 8)
     expect(workspace(page)).not_to_have_attribute("data-job", str(first))
     expect(stage(page).locator("img.ls-picture")).to_be_visible()  # the picture before stays until the preview
@@ -49,7 +102,7 @@ def test_a_slider_begins_the_run_that_its_form_then_finds(visitor: Visitor, stud
     page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
     generate(page)
     finished(page)
-    page.locator("#text_to_image-live input").check()
+    go_live(page)
     before = str(workspace(page).get_attribute("data-job"))
     let_go(page, "guidance_scale", 4)  # the box was touched: this one waits for the form
     expect(workspace(page)).not_to_have_attribute("data-job", before)
@@ -71,7 +124,7 @@ def test_a_changed_prompt_is_not_forgotten_by_a_slider(visitor: Visitor) -> None
     page.locator("#text_to_image-seed :is(input, textarea)").first.fill("7")
     generate(page)
     finished(page)
-    page.locator("#text_to_image-live input").check()
+    go_live(page)
     before = str(workspace(page).get_attribute("data-job"))
     let_go(page, "guidance_scale", 4)
     expect(workspace(page)).not_to_have_attribute("data-job", before)
@@ -91,9 +144,10 @@ def test_a_run_is_stopped_as_soon_as_the_slider_moves_and_is_made_again_if_it_co
     page = visitor()
     generate(page, "out of date")
     finished(page)
-    first = str(workspace(page).get_attribute("data-job"))
-    page.locator("#text_to_image-live input").check()
+    go_live(page)
     expect(page.locator("#text_to_image-seed :is(input, textarea)").first).to_have_value(re.compile(r"^\d+$"))
+    turn_fast_off(page)
+    first = str(workspace(page).get_attribute("data-job"))
     let_go(page, "num_inference_steps", 150)
     expect(workspace(page)).to_have_attribute("data-run", "running")
     expect(workspace(page)).not_to_have_attribute("data-job", first)

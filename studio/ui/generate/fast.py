@@ -32,8 +32,9 @@ def prompt_with(prompt: str, lora: str, on: bool) -> str:
     return f"{rest} <lora:{lora}:1>".lstrip() if on else rest
 
 
-def connect(engine: Engine, controls: Controls) -> None:
-    """Let the switch set the fields, and the prompt the switch; a tab without a switch is left alone."""
+def connect(engine: Engine, controls: Controls, live: gr.Checkbox) -> None:
+    """Let the switch set the fields, the prompt the switch, and turning Live on the switch too; a tab without a switch
+    is left alone."""
     if controls.fast is None:
         return
     switch, f = controls.fast, controls.fields
@@ -55,6 +56,13 @@ def connect(engine: Engine, controls: Controls) -> None:
         fields = tuple(gr.skip() if one in fixed else updates[one] for one in names)
         return prompt_with(prompt or "", checkpoint.fast_lora, on), *fields
 
+    def turn_with_live(on: bool, prompt: str, name: str) -> Any:
+        """What follows the fingers must be fast. Turning Live off leaves Fast as it is."""
+        checkpoint = checkpoint_of(name)
+        if not on or checkpoint is None or has_lora(prompt or "", checkpoint.fast_lora):
+            return tuple(gr.skip() for _ in range(1 + len(names)))
+        return turn(True, prompt, name)
+
     def follow(prompt: str, name: str) -> Any:
         checkpoint = checkpoint_of(name)
         lora = checkpoint.fast_lora if checkpoint is not None else ""
@@ -70,6 +78,8 @@ def connect(engine: Engine, controls: Controls) -> None:
             prompt = prompt_with(prompt, lora, False)
         return prompt if gone else gr.skip()
 
-    switch.input(turn, [switch, f["prompt"], f["checkpoint"]], [f["prompt"], *(f[one] for one in names)], **FOLLOWING)
+    outputs = [f["prompt"], *(f[one] for one in names)]
+    switch.input(turn, [switch, f["prompt"], f["checkpoint"]], outputs, **FOLLOWING)
+    live.input(turn_with_live, [live, f["prompt"], f["checkpoint"]], outputs, **FOLLOWING)
     gr.on([f["prompt"].change, f["checkpoint"].change], follow, [f["prompt"], f["checkpoint"]], [switch], **FOLLOWING)
     f["checkpoint"].input(leave, [f["prompt"], f["checkpoint"]], [f["prompt"]], **FOLLOWING)

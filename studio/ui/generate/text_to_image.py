@@ -35,13 +35,13 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
                 elem_id=f"{TAB}-live",
                 elem_classes="ls-live",
             )
-            # Pressed by the page's script (static/live.js) when a slider is released, in order, the newest last.
+            # Pressed by the page's script (static/live.js) when a slider is released or typing pauses, the newest last.
             go = gr.Button(say("live.label"), elem_id=f"{TAB}-live-go", elem_classes="ls-unseen")
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], is_attached=False), sample)
             examples = c.example_prompts(engine, TAB)
     following.connect(engine, fields, examples)
-    fast.connect(engine, fields)
+    fast.connect(engine, fields, live)
     stored_fields.connect(fields)
 
     def parse(typed_values: dict[str, Any], request: gr.Request) -> TextToImage:

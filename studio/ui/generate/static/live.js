@@ -1,7 +1,7 @@
-/* Live mode of Text to image: the picture is made again whenever a slider is released. One request at a time is on
-   its way to the studio. The newest of those that came meanwhile follows it, so requests cannot overtake each other.
-   The earlier run is out of date when the slider moves: it is stopped then, so that the device is free at the
-   release.
+/* Live mode of Text to image: the picture is made again whenever a slider is released, and at each pause in typing. One
+   request at a time is on its way to the studio. The newest of those that came meanwhile follows it, so requests cannot
+   overtake each other, and the last is never lost. The earlier run is out of date when the slider moves: it is stopped
+   then, so that the device is free at the release.
 
    Gradio takes some 80 ms of the browser's time to send the form, and on two cores this delays the U-Net too. So the
    moved sliders go in a request of their own, which answers with the new run's first frame. The form is sent when
@@ -10,16 +10,23 @@
 export function liveMode() {
   const TAB = "text_to_image";
   const FORM_WAITS = 250; // ms to wait for the first frame before the form is sent
+  const TYPING_PAUSE = 150; // ms without a key after which the picture is made
+  const CLICK_SHOWS = 1500; // ms within which a click on a chip or a seed's button has changed a text
   const NO_ANSWER = 5000; // ms after which the next request no longer waits for this one
   let jobBefore = null; // the job on the stage when the present request was sent
   let hasNext = false;
   let timer = null;
   let requestCount = 0;
+  let pause = null; // the timer of the pause in typing
+  let textsBefore = null; // the texts when the field was entered, or when a request was last made of them
   const sliderValues = new Map(); // field => value of the sliders that were released since the last request
   let hasOtherEdits = false; // something other than a slider was changed since this run began
   let needsRun = false; // the run was stopped because a slider moved, and no new one was requested yet
 
   const workspace = () => document.getElementById(`${TAB}-workspace`);
+  const TYPED = ["prompt", "negative_prompt", "seed"].map((n) => `#${TAB}-${n} :is(textarea, input)`).join();
+  const texts = () => [...document.querySelectorAll(TYPED)].map((field) => field.value).join("\0");
+  const isTyped = (target) => target instanceof Element && target.matches(TYPED);
   const isLive = () => !!document.querySelector(`#${TAB}-live input[type=checkbox]:checked`);
 
   function requestRun() {
@@ -60,6 +67,33 @@ export function liveMode() {
     jobBefore = null;
     if (hasNext) requestRun();
   }
+
+  function waitForPause() {
+    clearTimeout(pause);
+    if (isLive()) pause = setTimeout(typed, TYPING_PAUSE);
+  }
+  function typed() {
+    if (!isLive() || texts() === textsBefore) return;
+    textsBefore = texts();
+    hasOtherEdits = true;
+    performance.mark("ls-typed"); // for the benchmark
+    requestRun();
+  }
+  document.addEventListener("focusin", ({ target }) => isTyped(target) && (textsBefore ??= texts()));
+  // The scripts that type for a person (a chip of the prompt helper, an example) send the same event.
+  document.addEventListener("input", ({ target, isComposing }) => isTyped(target) && !isComposing && waitForPause());
+  document.addEventListener("compositionend", ({ target }) => isTyped(target) && waitForPause());
+  // The studio itself writes into a field after some clicks (New seed, Fast), which sends no event.
+  document.addEventListener("click", ({ target }) => {
+    if (!isLive() || !(target instanceof Element) || target.closest(`#${TAB}-live, .ls-go, ${TYPED}`)) return;
+    if (!target.closest(`#${TAB}-workspace .ls-controls`)) return;
+    const [before, end] = [texts(), performance.now() + CLICK_SHOWS];
+    const look = () => {
+      if (texts() !== before) waitForPause();
+      else if (performance.now() < end) setTimeout(look, TYPING_PAUSE / 2);
+    };
+    look();
+  });
 
   document.addEventListener("input", (event) => {
     const { job, run } = workspace() ? workspace().dataset : {};
