@@ -58,6 +58,15 @@ def test_run_takes_what_suits_the_checkpoint(viewer: Page) -> None:
     expect(picture).to_be_visible(timeout=60_000)
     expect(viewer.locator(".ls-pane canvas[data-quantity=denoised]")).to_have_count(0)
     assert picture.evaluate("(canvas) => [canvas.width, canvas.height]") == [128, 128]
+    # On a phone the timeline has fewer thumbnails, wide enough to be seen, and still leads to every evaluation.
+    thumbnails = viewer.locator(".ls-timeline .ls-cells span")
+    expect(thumbnails).to_have_count(25)
+    viewer.set_viewport_size({"width": 390, "height": 844})
+    expect(thumbnails).to_have_count(8)
+    assert min(thumbnails.evaluate_all("(all) => all.map((one) => one.clientWidth)")) >= 39  # 1 px between two
+    expect(thumbnails.locator("canvas")).to_have_count(8)
+    viewer.set_viewport_size({"width": 1440, "height": 900})
+    expect(thumbnails).to_have_count(25)
     at(viewer, 24)
     expect(picture).to_have_count(0)
     expect(viewer.locator(".ls-pane canvas[data-quantity=denoised]")).to_be_visible()

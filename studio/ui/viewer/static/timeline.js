@@ -1,4 +1,14 @@
-/* Panel: the predicted picture of every evaluation in a row; mouse, touch and keys move through it. */
+/* Panel: the predicted pictures of a run in a row, of as many evaluations as there is room for; mouse, touch and keys
+   move through all of them. */
+const THUMBNAIL = 40; // pixels, the least width of one
+
+/** Which evaluations have a thumbnail: all, or evenly many from the first to the last. */
+function evaluationsShown(total, width) {
+  const many = Math.max(2, Math.floor(width / THUMBNAIL));
+  if (!width || total <= many) return Array.from({ length: total }, (_, k) => k);
+  return Array.from({ length: many }, (_, k) => Math.round((k * (total - 1)) / (many - 1)));
+}
+
 export const panel = {
   name: "timeline",
   place: "way",
@@ -24,11 +34,19 @@ export const panel = {
     const ways = h("div", { class: "ls-ways" }); // marks where other runs left this one
     const element = h("div", {}, film, ways, context.caption("timeline"));
     let recordHere = null;
+    let totalHere = 1;
+    let shownHere = "";
 
     const point = (event) => {
       const box = film.getBoundingClientRect();
-      context.walk(Math.floor(((event.clientX - box.left) / box.width) * cells.children.length));
+      context.walk(Math.floor(((event.clientX - box.left) / box.width) * totalHere));
     };
+    let width = 0;
+    new ResizeObserver(() => {
+      if (film.clientWidth === width) return;
+      width = film.clientWidth;
+      if (width && context.record?.evaluations.length) context.draw();
+    }).observe(film);
     film.addEventListener("pointermove", (event) => {
       if (event.pointerType === "mouse" || event.buttons) point(event);
     });
@@ -58,13 +76,15 @@ export const panel = {
       element,
       draw(_at, total) {
         const { record } = context;
-        if (recordHere !== record) {
+        totalHere = total;
+        const shown = evaluationsShown(total, film.clientWidth);
+        if (recordHere !== record || shownHere !== shown.join()) {
           recordHere = record;
-          cells.replaceChildren();
+          shownHere = shown.join();
+          cells.replaceChildren(...shown.map(() => h("span", {})));
         }
-        while (cells.children.length > total) cells.lastChild.remove();
-        while (cells.children.length < total) cells.append(h("span", {}));
-        [...cells.children].forEach((cell, k) => {
+        [...cells.children].forEach((cell, place) => {
+          const k = shown[place];
           if (cell.firstChild || !record.evaluations[k]) return;
           // The second evaluation of a step (Heun and its kin) belongs to that step and is marked so.
           if (record.evaluations[k].stage === 2) cell.append(h("i", { class: "ls-second", title: say("second") }));
