@@ -460,24 +460,25 @@ def render(scene: Scene) -> Image.Image:
     return in_style(image, scene.style)
 
 
-def in_style(image: Image.Image, style: str) -> Image.Image:
-    """A plain drawing as the style shows it; its sides are multiples of 8."""
+def in_style(image: Image.Image, style: str, scale: int = 1) -> Image.Image:
+    """A plain drawing as the style shows it; its sides are multiples of 8 * scale, `scale` times those of a picture."""
     if style == "pixel art":
         # A big pixel is a latent: finer ones (4 were tried) come out of the autoencoder as any soft picture does.
-        coarse = image.resize((image.width // GRID, image.height // GRID), Image.Resampling.BOX)
+        square = GRID * scale
+        coarse = image.resize((image.width // square, image.height // square), Image.Resampling.BOX)
         return coarse.resize(image.size, Image.Resampling.NEAREST)
     if style == "black and white":
         return image.convert("L").convert("RGB")
     if style == "pencil sketch":
-        return _pencil_sketch(image)
+        return _pencil_sketch(image, scale)
     return image
 
 
-def _pencil_sketch(image: Image.Image) -> Image.Image:
+def _pencil_sketch(image: Image.Image, scale: int) -> Image.Image:
     """Dark strokes where brightness changes, and a light shading elsewhere, on warm paper."""
     gray = image.convert("L")
     light = np.asarray(gray, dtype=np.float32)
-    soft = np.asarray(gray.filter(ImageFilter.GaussianBlur(3)), dtype=np.float32)
+    soft = np.asarray(gray.filter(ImageFilter.GaussianBlur(3 * scale)), dtype=np.float32)
     strokes = np.clip((light + 8) / (soft + 8), 0.0, 1.0) ** 2
     tone = strokes * (0.62 + 0.38 * light / 255)
     paper = np.array((252, 248, 238), dtype=np.float32)
@@ -489,21 +490,26 @@ def sprite_image(name: str, side: int) -> Image.Image:
     """The sprite fitted into a square box of `side` pixels, RGBA."""
     with Image.open(SPRITES / f"{name.replace(' ', '-')}.png") as file:
         sprite = file.convert("RGBA")
-    scale = side / max(sprite.size)
-    width, height = (max(1, round(length * scale)) for length in sprite.size)
-    sprite = sprite.resize((width, height), Image.Resampling.LANCZOS)
+    left, top, width, height = fit(sprite.size, side)
     box = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-    box.paste(sprite, ((side - width) // 2, (side - height) // 2))
+    box.paste(sprite.resize((width, height), Image.Resampling.LANCZOS), (left, top))
     return box
 
 
-@lru_cache(maxsize=64)
-def background_image(name: str, variant: int = 0) -> Image.Image:
-    """A flat colour or drawing number `variant` of a scene, RGB, 128 x 128."""
+def fit(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a drawing of `size` in the middle of a square box of `side` pixels."""
+    width, height = (max(1, round(length * (side / max(size)))) for length in size)
+    return (side - width) // 2, (side - height) // 2, width, height
+
+
+@lru_cache(maxsize=128)
+def background_image(name: str, variant: int = 0, scale: int = 1) -> Image.Image:
+    """A flat colour or drawing number `variant` of a scene, RGB, 128 x 128; `scale` times as large when it is given."""
+    size = SIZE * scale
     if name in BACKGROUNDS:
-        return Image.new("RGB", (SIZE, SIZE), BACKGROUNDS[name])
+        return Image.new("RGB", (size, size), BACKGROUNDS[name])
     # Drawn four times too large and shrunk, for smooth edges.
-    big = SIZE * 4
+    big = size * 4
     drawing = {
         "meadow": _meadow,
         "sea": _sea,
@@ -512,7 +518,7 @@ def background_image(name: str, variant: int = 0) -> Image.Image:
         "night sky": _night_sky,
         "sunset": _sunset,
     }[name]
-    return drawing(big, variant).resize((SIZE, SIZE), Image.Resampling.BOX)
+    return drawing(big, variant).resize((size, size), Image.Resampling.BOX)
 
 
 def _sky(big: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image.Image:
