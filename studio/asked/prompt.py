@@ -9,15 +9,17 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from studio.asked.emphasis import MAX_WEIGHT
 from studio.asked.messages import Message
 from studio.asked.names import name_key
 from studio.asked.problems import Problem, quoted_value
-from studio.asked.prompt_notices import notices_of
-from studio.asked.prompt_schedule import PromptSchedule, parse_schedule
+from studio.asked.prompt_notices import MAX_NOTICES, notices_of
+from studio.asked.prompt_schedule import PromptSchedule, Switch, parse_schedule
 
 MAX_LORA_WEIGHT = 100.0  # either way; far beyond any use, and far from an infinity
+MAX_SUBPROMPTS = 16  # texts joined by AND: each is a row of every U-Net call
 PARSED_PROMPTS = 256  # kept parsed
 
 
@@ -31,10 +33,20 @@ class LoraTag:
 
 
 @dataclass(frozen=True)
+class Subprompt:
+    """One of the texts between the ANDs of a prompt: its words, and its weight in the guidance."""
+
+    words: str
+    weight: float
+    schedule: PromptSchedule
+
+
+@dataclass(frozen=True)
 class Prompt:
     """A prompt, parsed. Two of the same text are equal.
 
-    `text` is what was typed, `words` what is left for the text encoder without tags, `loras` the LoRA tags in order.
+    `text` is what was typed, `words` what is left for the text encoder without comments and tags, `loras` the LoRA tags
+    in order. `subprompts` are the texts between its ANDs, at least one, each of which is asked for in a row of its own.
     `notices` are sentences about what is left out, or read in another way than it may be meant. `problems` are what a
     run is refused for.
     """
@@ -42,13 +54,36 @@ class Prompt:
     text: str
     words: str = field(compare=False)
     loras: tuple[LoraTag, ...] = field(compare=False)
-    schedule: PromptSchedule = field(compare=False, repr=False)
+    subprompts: tuple[Subprompt, ...] = field(compare=False, repr=False)
     notices: tuple[str, ...] = field(compare=False, repr=False)
     problems: tuple[Problem, ...] = field(compare=False, repr=False)
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether it is more than one text of weight 1."""
+        return len(self.subprompts) > 1 or self.subprompts[0].weight != 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its texts are the same at every step."""
+        return all(one.schedule.is_plain for one in self.subprompts)
+
+    @property
+    def switches(self) -> list[Switch]:
+        """The switches of all its texts."""
+        return [switch for one in self.subprompts for switch in one.schedule.switches]
+
+    def rows(self, branches: int) -> int:
+        """Rows of each U-Net call; `branches`: those of a prompt that is not composed."""
+        return 1 + len(self.subprompts) if self.is_composed else branches
+
     def texts(self, num_steps: int, steps_before: int | None = None) -> list[tuple[int, str]]:
-        """The texts of a pass of `num_steps` steps: see `PromptSchedule.texts`."""
-        return self.schedule.texts(num_steps, steps_before)
+        """The texts of a pass of `num_steps` steps, of one subprompt after the other: see `PromptSchedule.texts`."""
+        return [text for one in self.subprompts for text in one.schedule.texts(num_steps, steps_before)]
+
+    def as_one_text(self) -> Prompt:
+        """The same words as one text, for what is asked of the model without guidance: AND is a word there."""
+        return replace(self, subprompts=(Subprompt(self.words, 1.0, parse_schedule(self.words)),))
 
 
 @functools.lru_cache(maxsize=PARSED_PROMPTS)
@@ -60,6 +95,7 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
     problems: list[Problem] = []
     words: list[str] = []
     end = 0
+    typed, text = text, without_comments(text)
     for tag in _TAG.finditer(text):
         words.append(text[end : tag.start()])
         end = tag.end()
@@ -74,9 +110,68 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
             _read_lora(tag.group(), body, loras, notices, problems)
     words.append(text[end:])
     words_text = "".join(words)
-    schedule = parse_schedule(words_text)
-    notices += notices_of(words_text, schedule, negative=negative)
-    return Prompt(text, words_text, tuple(loras), schedule, tuple(dict.fromkeys(notices)), tuple(problems))
+    subprompts = (Subprompt(words_text, 1.0, parse_schedule(words_text)),) if negative else _compose(words_text)
+    notices += _comment_notices(typed) + _composition_notices(subprompts)
+    for one in subprompts:
+        notices += notices_of(one.words, one.schedule, negative=negative)
+    if len(subprompts) > MAX_SUBPROMPTS:
+        expectation = Message("at most {most} texts joined by AND", most=MAX_SUBPROMPTS)
+        problems.append(Problem("prompt", str(len(subprompts)), expectation))
+    notices = list(dict.fromkeys(notices))
+    if len(notices) > 3 * MAX_NOTICES:
+        more = len(notices) - 3 * MAX_NOTICES
+        notices = [*notices[: 3 * MAX_NOTICES], Message("And {more} more remarks of this kind.", more=more)]
+    return Prompt(typed, words_text, tuple(loras), subprompts, tuple(notices), tuple(problems))
+
+
+# ------------------------------------------------------------------------------------------------- comments and AND
+
+# A1111's comments (modules/processing_scripts/comments.py, on by default): from any "#" to the end of the line.
+_COMMENT_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
+_COMMENT = re.compile(r"#[^\n]*(\n|$)")
+_AND = re.compile(r"\bAND\b")
+_AND_WEIGHT = re.compile(r"\s*([-+]?(?:\d+\.?|\d*\.\d+))\s*", re.ASCII)
+
+
+def without_comments(text: str) -> str:
+    """The text without its comments."""
+    return _COMMENT.sub("\n", _COMMENT_LINE.sub("\n", text)) if "#" in text else text
+
+
+def _comment_notices(text: str) -> list[str]:
+    """A comment behind words may be none to whoever typed it ("#1", "C#"); a line of its own is one."""
+    comments = [line[line.index("#") :] for line in text.split("\n") if "#" in line and not line.startswith("#")]
+    if not comments:
+        return []
+    return [
+        Message('"{comment}" is left out: a comment begins with # and ends with the line.', comment=_short(comments[0]))
+    ]
+
+
+def _compose(words: str) -> tuple[Subprompt, ...]:
+    """The texts between the ANDs and their weights, before any bracket is looked at, as A1111's
+    get_multicond_prompt_list has it: a lone text may end in a weight, too."""
+    subprompts = []
+    for part in _AND.split(words):
+        text, colon, end = part.rpartition(":")
+        weight = _AND_WEIGHT.fullmatch(end) if colon else None
+        number = float(weight[1]) if weight else 1.0
+        text = text.rstrip() if weight else part
+        subprompts.append(Subprompt(text, max(-MAX_WEIGHT, min(number, MAX_WEIGHT)), parse_schedule(text)))
+    return tuple(subprompts)
+
+
+def _composition_notices(subprompts: tuple[Subprompt, ...]) -> list[str]:
+    notices: list[str] = []
+    if len(subprompts) == 1 and subprompts[0].weight != 1:
+        sentence = Message(
+            'The number behind the last ":" multiplies the guidance by {weight} and is no word, as with AND.',
+            weight=f"{subprompts[0].weight:g}",
+        )
+        notices.append(sentence)
+    if any(abs(one.weight) == MAX_WEIGHT for one in subprompts):
+        notices.append(Message("A weight is beyond {most} and is taken as {most}.", most=f"{MAX_WEIGHT:g}"))
+    return notices
 
 
 def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:

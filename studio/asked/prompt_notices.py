@@ -23,11 +23,10 @@ class Form:
 
     pattern: re.Pattern[str]
     sentence: str
-    in_negative: bool = True
 
 
-def _form(pattern: str, sentence: str, *, in_negative: bool = True, flags: int = 0) -> Form:
-    return Form(re.compile(pattern, flags), sentence, in_negative)
+def _form(pattern: str, sentence: str, *, flags: int = 0) -> Form:
+    return Form(re.compile(pattern, flags), sentence)
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
@@ -52,11 +51,6 @@ FORMS: tuple[Form, ...] = (
     _form(
         r"(?<![\w(\[:.])[^\W\d_][\w -]{0,40}:[+-]?\d*\.\d+(?=[ \t]*(?:,|\n|$))",
         Message("is read as words: a weight stands in brackets, (words:1.3)."),
-    ),
-    _form(
-        r"\bAND\b",
-        Message("is read as the word: prompts are not composed here, and a weight behind a colon is words too."),
-        in_negative=False,
     ),
     _form(
         r"BREAK[a-z0-9]\w*|(?<=[a-z0-9])BREAK\w*", Message("is read as a word: BREAK stands between spaces or commas.")
@@ -111,7 +105,6 @@ FORMS: tuple[Form, ...] = (
     _form(
         r"\.(?:blend|and|swap)\([^()]*\)", Message("is read as words: blends and swaps of InvokeAI are not known here.")
     ),
-    _form(r"^[ \t]*#[^\n]*", Message("is read as words: there are no comments in prompts."), flags=re.MULTILINE),
     _form(
         r"^[ \t]*(?:Negative prompt:|Steps: \d+, (?:Sampler|CFG scale|Size|Seed):?)[^\n]*",
         Message("is read as words: settings are taken from a picture or a link, not from the prompt."),
@@ -138,8 +131,10 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
     notices = []
     for form in FORMS:
         places = [match for match in form.pattern.finditer(words) if not _is_escaped(words, match.start())]
-        if places and (form.in_negative or not negative):
+        if places:
             notices.append(_sentence([match.group().strip() for match in places], form.sentence))
+    if negative and re.search(r"\bAND\b", words):
+        notices.append(Message('"AND" is read as the word here: only the prompt is composed of texts.'))
     invisible = _INVISIBLE.findall(words)
     if invisible:
         notices.append(

@@ -132,7 +132,7 @@ class Resolved:
         return [
             switch.text
             for prompt in (self.prompt, self.negative_prompt)
-            for switch in prompt.schedule.switches
+            for switch in prompt.switches
             if all(switch.last_step(one.steps, one.steps_before) >= one.steps for one in passes)
         ]
 

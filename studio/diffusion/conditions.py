@@ -24,7 +24,7 @@ def size_conditions(components: Components, width: int, height: int, rows: int) 
     names = [one.name for one in family.added_conditions if one.source == "size"]
     if not names:
         return {}
-    numbers = [family.size_numbers(width, height, negative=rows == 2 and k == 0) for k in range(rows)]
+    numbers = [family.size_numbers(width, height, negative=rows > 1 and k == 0) for k in range(rows)]
     return {name: torch.tensor(numbers, dtype=components.dtype, device=components.device) for name in names}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -17,6 +19,14 @@ def guide(model_output: torch.Tensor, guidance_scale: float) -> torch.Tensor:
         return model_output
     negative, positive = model_output.chunk(2)
     return negative + guidance_scale * (positive - negative)
+
+
+def composed(model_output: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """(1 + n, C, h, w), negative first, the first of n texts last, and their weights, likewise => (1, C, h, w) float32:
+    u + sum of w_i (c_i - u), the one conditional prediction of all texts (Liu et al. 2022, equation 11). Guided, it is
+    A1111's u + sum of w_i w (c_i - u)."""
+    negative, rows = model_output[:1].float(), model_output[1:].float()
+    return negative + sum(weight * (row[None] - negative) for weight, row in zip(weights, rows))
 
 
 def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:

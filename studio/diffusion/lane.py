@@ -26,7 +26,7 @@ from studio.diffusion.components import Components
 from studio.diffusion.conditions import size_conditions
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.denoisers import DENOISERS
-from studio.diffusion.guidance import guidance_embedding, guide
+from studio.diffusion.guidance import composed, guidance_embedding, guide
 from studio.diffusion.latents import (
     Beginning,
     UnmaskedPart,
@@ -95,7 +95,7 @@ class Lane:
     `latents` are (1, C, h, w) float32 in the scheduler's scale; `generator` is the image's own and goes on where the
     first latents left it. The latents stay float32 whatever the model's dtype is. `unmasked_part`: what stays of a
     masked picture. `conditioning` is what the prompts are encoded to. `added_conditions` are added_cond_kwargs that
-    hold for the whole run (SDXL's time_ids), each (branches, ...). `extra_input` (1, C', h, w) is put behind the
+    hold for the whole run (SDXL's time_ids), each (rows, ...). `extra_input` (1, C', h, w) is put behind the
     latents' channels in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its
     ControlNets, those that act at some time of the run; `edits` change its attention or look at it.
     """
@@ -125,6 +125,8 @@ class Lane:
         self._unmasked_part = unmasked_part
         self.conditioning = conditioning
         self._branches = components.branches(guidance_scale)
+        self._weights = conditioning.weights
+        self.rows = 1 + len(self._weights) if self._weights else self._branches  # of each U-Net call
         width = components.guidance_width
         self._guidance = guidance_embedding(guidance_scale, width) if width else None
         self._added_conditions = dict(added_conditions or {})
@@ -150,11 +152,6 @@ class Lane:
         return self.index >= self.total
 
     @property
-    def branches(self) -> int:
-        """Rows of each U-Net call: 2 with guidance, 1 without."""
-        return self._branches
-
-    @property
     def key(self) -> Hashable:
         """Lanes of the same components with equal keys fit into one call of the denoiser."""
         embeds, conditions = self._condition()
@@ -177,8 +174,8 @@ class Lane:
         if self._extra_input is not None:
             sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
         embeds, conditions = self._condition()
-        if self._branches > 1:
-            sample = sample.expand(self._branches, -1, -1, -1)
+        if self.rows > 1:
+            sample = sample.expand(self.rows, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
         return UnetCall(
             sample,
@@ -193,10 +190,19 @@ class Lane:
 
     @torch.inference_mode()
     def advance(self, model_output: torch.Tensor) -> Evaluation:
-        """Take the U-Net's answer (branches, C, h, w) to the last `call` and advance by one evaluation.
+        """Take the U-Net's answer (rows, C, h, w) to the last `call` and advance by one evaluation. The texts of a
+        composed prompt become one conditional prediction, float32, which is the evaluation's.
 
         Raises RuntimeError without a `call` since the last answer.
         """
+        if self._weights:
+            conditional = composed(model_output, self._weights)
+            outputs = [model_output[:1].float(), conditional] if self._branches > 1 else [conditional]
+            model_output = torch.cat(outputs)
+        return self._take(model_output)
+
+    def _take(self, model_output: torch.Tensor) -> Evaluation:
+        """Advance with the predictions (branches, C, h, w), the negative prompt's first."""
         if self._model_input is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
         index = self.index
@@ -228,7 +234,7 @@ class Lane:
         own, self.guidance_scale = self.guidance_scale, guidance_scale
         try:
             self.call()
-            self.advance(model_output)
+            self._take(model_output)
         finally:
             self.guidance_scale = own
 
@@ -324,7 +330,7 @@ def start_lane(
         conditioning=conditioning,
         guidance_scale=resolved.guidance_scale,
         unmasked_part=unmasked_part,
-        added_conditions=size_conditions(components, width, height, components.branches(resolved.guidance_scale)),
+        added_conditions=size_conditions(components, width, height, conditioning.rows),
         extra_input=extra_input,
         adapters=adapters,
         controls=controls,

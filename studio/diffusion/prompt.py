@@ -29,6 +29,8 @@ class Conditioning:
 
     Each entry is (until, prompt_embeds (branches, tokens, dim), added), for steps below `until`, counted from 0.
     Branches: the negative prompt's first, or the prompt's alone without guidance. `negative_prompt` is None there.
+    Of texts joined by AND each has a branch, the first text's is the last; `weights` are theirs, in the same order, and
+    empty for a prompt that is not composed.
     `chunks`: the number of chunks to which each text was filled up.
     """
 
@@ -36,11 +38,18 @@ class Conditioning:
     prompt: ChunkedPrompt
     negative_prompt: ChunkedPrompt | None = None
     chunks: int = 1
+    weights: tuple[float, ...] = ()
+    others: tuple[ChunkedPrompt, ...] = ()  # the texts behind AND
+
+    @property
+    def rows(self) -> int:
+        """Branches of each entry."""
+        return len(self.entries[0][1])
 
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
         """Textual inversions that the prompts name, each once."""
-        prompts = (self.prompt, self.negative_prompt)
+        prompts = (self.prompt, *self.others, self.negative_prompt)
         return tuple(dict.fromkeys(one for prompt in prompts if prompt is not None for one in prompt.embeddings))
 
     @property
@@ -79,7 +88,7 @@ def encode_prompts(
     prompt.
     """
     prompts = [parse_prompt(prompt) if isinstance(prompt, str) else prompt]
-    if components.branches(guidance_scale) == 2:
+    if components.branches(guidance_scale) == 2 or prompts[0].is_composed:
         negative = parse_prompt(negative_prompt, negative=True) if isinstance(negative_prompt, str) else negative_prompt
         prompts.insert(0, negative)
     problems = [problem for one in prompts for problem in one.problems]
@@ -93,7 +102,9 @@ def encode_prompts(
         )
         raise InvalidRequest(Problem("clip_skip", str(clip_skip), expectation))
     words = components.words.of_models(models) if components.words is not None else None
-    schedules = [one.texts(num_steps, steps_before) for one in prompts]
+    # The negative prompt's, then those of the prompt's texts, the first one last.
+    subprompts = [*(one.as_one_text().subprompts[0] for one in prompts[:-1]), *reversed(prompts[-1].subprompts)]
+    schedules = [one.schedule.texts(num_steps, steps_before) for one in subprompts]
     size = components.chunk_tokens
     text_chunks: dict[str, tuple[Chunk, ...]] = {}
     most = 0
@@ -118,7 +129,8 @@ def encode_prompts(
     with apply_adapters(components, adapters, [one.part for one in components.text_encoders]):
         encodings = {text: _encode(components, chunks, most, clip_skip) for text, chunks in text_chunks.items()}
     read = []
-    for one, schedule in zip(prompts, schedules):
+    owners = [*prompts[:-1], *[prompts[-1]] * len(prompts[-1].subprompts)]
+    for one, schedule in zip(owners, schedules):
         chunked_texts = tuple(ChunkedText(until, text, text_chunks[text]) for until, text in schedule)
         notices = (*one.notices, *unread_names(one.words, words))
         read.append(ChunkedPrompt(one, chunked_texts, notices))
@@ -132,7 +144,9 @@ def encode_prompts(
         rows = [encodings[text] for text in now]
         conditions = text_conditions(components, [row.pooled for row in rows])
         entries.append((until, torch.cat([row.embeds for row in rows]), conditions))
-    return Conditioning(tuple(entries), read[-1], read[0] if len(read) == 2 else None, most)
+    weights = tuple(one.weight for one in reversed(prompts[-1].subprompts)) if prompts[-1].is_composed else ()
+    negative_read, others = (read[0], tuple(read[1:-1])) if len(prompts) == 2 else (None, ())
+    return Conditioning(tuple(entries), read[-1], negative_read, most, weights, others)
 
 
 _NOTHING = "\0"  # no prompt holds it: requests refuse control characters

@@ -28,13 +28,13 @@ class TokenizedText:
 
 
 def tokenize(components: Components, prompt: Prompt | str, models: Sequence[str] | None = None) -> TokenizedText:
-    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text. `models`:
-    ids of the embeddings that may be named; None: all."""
+    """Count and show the tokens of a prompt with its grammar applied; of prompt scheduling, the first text; of AND, all
+    texts. `models`: ids of the embeddings that may be named; None: all."""
     words = components.words.of_models(models) if components.words is not None else None
     prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
-    text = prompt.texts(1000)[0][1]
     tokenizer = components.encoders[0][0]
-    chunks = chunks_of(tokenizer, text, components.chunk_tokens, words)
+    texts = [one.schedule.texts(1000)[0][1] for one in prompt.subprompts]
+    chunks = [chunk for text in texts for chunk in chunks_of(tokenizer, text, components.chunk_tokens, words)]
     ids = [token for chunk in chunks for token in chunk.tokens]
     pieces = [tokenizer.decode([token]).strip() for token in ids]
     position = 0

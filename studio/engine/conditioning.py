@@ -55,12 +55,12 @@ class Conditioner:
         models: Sequence[str] | None = None,
     ) -> Conditioning:
         """The prompts of a run encoded. `models`: ids of the embeddings that they may name; None: all."""
-        two_halves = components.branches(resolved.guidance_scale) == 2
+        two_halves = components.branches(resolved.guidance_scale) == 2 or resolved.prompt.is_composed
         prompts = (resolved.prompt, resolved.negative_prompt) if two_halves else (resolved.prompt,)
         components.words = words = self.extras.words(components, [prompt.words for prompt in prompts])
         parts = tuple((one.adapter.identity, one.text_scale) for one in adapters)
         # Only prompt scheduling depends on the steps.
-        plain = all(prompt.schedule.is_plain for prompt in prompts)
+        plain = all(prompt.is_plain for prompt in prompts)
         steps = None if plain else (resolved.steps, resolved.steps_before)
         key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version, models)
         if key not in self._prompts:

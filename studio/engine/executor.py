@@ -172,7 +172,7 @@ class Executor:
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
-        rows = self.components.branches(run.resolved.guidance_scale)
+        rows = run.resolved.prompt.rows(self.components.branches(run.resolved.guidance_scale))
         memory.check(self.components, self.device, run.resolved.largest, rows)
 
     def rows_that_fit(self, resolved: Resolved) -> int | None:

@@ -144,6 +144,13 @@ class Run:
             Message('"{switch}" does not switch: that is after the last step.', switch=switch)
             for switch in self.resolved.idle_switches()
         ]
+        if len(self.resolved.prompt.subprompts) > 1:
+            notes.append(
+                Message(
+                    "AND: the noise viewer shows the first text's words and attention, and one conditional prediction "
+                    "that adds up those of all texts."
+                )
+            )
         if negative is None and self.resolved.negative_prompt.words.strip():
             notes.append(
                 Message(
@@ -162,7 +169,7 @@ class Run:
             owner=job.owner,
             job=job.id,
             key=None,  # decided when it joins the others
-            rows=lane.branches,
+            rows=lane.rows,
             alone=self.exact,
             comparison=job.part_of or "",
         )

@@ -502,8 +502,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "is read as words: brackets and colons of a Chinese keyboard "
     "have no meaning here; write ( ) [ ] : < >.": "按文字读取：全角括号和冒号在这里没有作用；请用半角 ( ) [ ] : < >。",
     "is read as words: a weight stands in brackets, (words:1.3).": "按文字读取：权重要写在括号里，如 (words:1.3)。",
-    "is read as the word: prompts are not composed here, "
-    "and a weight behind a colon is words too.": "按单词读取：这里不做提示词组合，冒号后的权重也按文字处理。",
     "is read as a word: BREAK stands between spaces or commas.": "按单词读取：BREAK 前后要有空格或逗号。",
     "is read as a word: only BREAK in capitals begins a new chunk.": "按单词读取：只有大写的 BREAK 才开始新的一段。",
     "is read as words: regions of "
@@ -529,7 +527,15 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "of InvokeAI are written (words:1.3) here.": "按文字读取：InvokeAI 的权重在这里写作 (words:1.3)。",
     "is read as words: blends "
     "and swaps of InvokeAI are not known here.": "按文字读取：这里不支持 InvokeAI 的混合与替换。",
-    "is read as words: there are no comments in prompts.": "按文字读取：提示词里没有注释。",
+    '"{comment}" is left out: a comment begins with '
+    "# and ends with the line.": "“{comment}”已略去：从 # 到行末是注释。",
+    'The number behind the last ":" multiplies the guidance '
+    "by {weight} and is no word, as with AND.": "最后一个“:”后的数字不是文字，它把引导强度乘以 {weight}，同 AND。",
+    '"AND" is read as the word here: only '
+    "the prompt is composed of texts.": "这里的“AND”按单词读取：只有正向提示词才能由多段文本组合。",
+    "AND: the noise viewer shows the first text's words and attention, and one conditional prediction "
+    "that adds up those of all texts.": "AND：噪声查看器显示第一段的词语和注意力，以及各段相加成的一个条件预测。",
+    "at most {most} texts joined by AND": "最多 {most} 段由 AND 连接的文本",
     "is read as words: settings are taken from "
     "a picture or a link, not from the prompt.": "按文字读取：参数来自图片或链接，不从提示词读取。",
     "is the text encoder's own mark of where a text ends "

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from studio.asked.emphasis import Span, weighted_spans
 from studio.asked.prompt import LoraTag, has_lora, parse_prompt, with_lora_names, with_lora_weight, without_lora
+from studio.asked.prompt_schedule import parse_schedule
 
 
 def prompt_schedule(prompt: str, num_steps: int, steps_before: int | None = None) -> list[tuple[int, str]]:
-    return parse_prompt(prompt).texts(num_steps, steps_before)
+    return parse_schedule(prompt).texts(num_steps, steps_before)
 
 
 BREAK = Span("", is_break=True)
@@ -202,7 +203,9 @@ SAID = [
     ("<lora:x:dyn=8>", '"dyn=8" is not obeyed'),
     ("<lora:>", "names no LoRA"),
     ("<lora:x:1 fox", 'has no ">" at its end'),
-    ("a fox AND a cat :0.5", '"AND" is read as the word'),
+    ("a fox :0.5", "multiplies the guidance by 0.5"),
+    ("a fox AND a cat :500", "beyond 100"),
+    ("a fox #1 of 3", '"#1 of 3" is left out: a comment'),
     ("foxBREAK cat", "BREAK stands between"),
     ("fox, break, cat", "only BREAK in capitals"),
     ("sky ADDCOMM fox", "Regional Prompter"),
@@ -219,7 +222,6 @@ SAID = [
     ("(fox)1.3 in snow", "weights of InvokeAI"),
     ("fox++ in snow", "weights of InvokeAI"),
     ('("fox", "cat").blend(0.5, 0.5)', "blends and swaps"),
-    ("fox\n# a remark\nsnow", '"# a remark" is read as words: there are no comments'),
     ("fox\nNegative prompt: cat\nSteps: 20, Sampler: Euler", "settings are taken from a picture"),
     ("[a:b]", '"[a:b]" is no prompt scheduling'),
     ("[a|b:0.5]", "no prompt scheduling"),
@@ -266,7 +268,9 @@ def test_what_looks_like_an_instruction_and_is_none_is_said(prompt: str, sentenc
         "<lora:x:0.8> <lora:y:1:0.5> <lyco:z:te=0.5:unet=1>",
         r"ganyu \(genshin impact\), \{a\|b\}, \__x__",
         "a fox and a cat, coffee break, <3, C++, well--known, 16:9, mother-in-law, 50 % :D",
-        "time: noon; ratio 3:2, #1 of 3",
+        "time: noon; ratio 3:2 of 3",
+        "a fox AND a cat :0.5 AND snow:-1",
+        "fox\n# a remark\nsnow",
         "狐狸，雪地，(红色:1.2)",
         "a family \U0001f469\u200d\U0001f469\u200d\U0001f467, \u2764\ufe0f, "
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645, "
@@ -282,7 +286,47 @@ def test_what_is_understood_is_no_remark(prompt: str) -> None:
 def test_the_negative_prompt_has_no_tags_and_no_and() -> None:
     parsed = parse_prompt("bad AND ugly <lora:x:1>", negative=True)
     assert (parsed.words, parsed.loras) == ("bad AND ugly ", ())
-    assert parsed.notices == ("<lora:x:1> does nothing in the negative prompt and is left out.",)
+    assert parsed.notices[0] == "<lora:x:1> does nothing in the negative prompt and is left out."
+    assert "AND" in parsed.notices[1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a", [("a", 1)]),
+        ("a :1.2 AND b :0.5", [("a", 1.2), (" b", 0.5)]),
+        ("a AND b:-.5", [("a ", 1), (" b", -0.5)]),
+        ("a:1.2", [("a", 1.2)]),
+        ("(a AND b:1.2)", [("(a ", 1), (" b:1.2)", 1)]),
+        ("a and b ANDc", [("a and b ANDc", 1)]),
+        ("a AND", [("a ", 1), ("", 1)]),
+        ("<lora:x:1>a AND b", [("a ", 1), (" b", 1)]),
+        ("a:1e2 AND b:1 2", [("a:1e2 ", 1), (" b:1 2", 1)]),
+    ],
+)
+def test_and_divides_a_prompt_before_brackets_are_read(prompt: str, expected: list[tuple[str, float]]) -> None:
+    assert [(one.words, one.weight) for one in parse_prompt(prompt).subprompts] == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a # b", "a \n"),
+        ("# b\na", "\na"),
+        ("a\n# b\nc", "a\nc"),
+        ("a #b\nc", "a \nc"),
+        ("#a\n#b\n#c", "\n\n"),
+        ("a\n  # b", "a\n  \n"),
+        ("<lora:x#1:1>a", "<lora:x\n"),
+    ],
+)
+def test_comments_are_left_out_as_in_a1111(prompt: str, words: str) -> None:
+    assert parse_prompt(prompt).words == words
+
+
+def test_more_texts_than_a_call_may_have_are_a_problem() -> None:
+    assert not parse_prompt(" AND ".join("a" * 16)).problems
+    assert "at most 16 texts" in str(parse_prompt(" AND ".join("a" * 17)).problems[0])
 
 
 @given(st.text(alphabet="ab<>:lora_ {}|[]()\\#-+.1\nANDBREAK", max_size=80))

@@ -51,7 +51,7 @@ def test_its_latents_are_those_of_diffusers(told: Components, guidance_scale: fl
         generator=torch.Generator().manual_seed(SEED), output_type="latent",
     ).images  # fmt: skip
     lane = lane_of(told, guidance_scale)
-    assert lane.branches == 1
+    assert lane.rows == 1
     run_lane(lane, lambda lane: call_unet(told, [lane.call()]))
     torch.testing.assert_close(lane.latents, wanted, atol=1e-5, rtol=1e-5)
 

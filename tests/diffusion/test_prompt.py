@@ -8,6 +8,7 @@ import torch
 from studio.asked.problems import InvalidRequest
 from studio.diffusion.chunks import chunks_of
 from studio.diffusion.components import Components
+from studio.diffusion.guidance import composed, guide
 from studio.diffusion.prompt import Conditioning, apply_weights, encode_prompts
 from studio.diffusion.tokens import tokenize
 
@@ -145,3 +146,26 @@ def test_weights_of_nothing_stay_finite(components: Components) -> None:
 
 def test_a_tokenizer_of_a_whole_chunk_knows_its_length(components: Components) -> None:
     assert components.text_encoders[0].tokenizer.model_max_length == components.positions == components.chunk_tokens + 2
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+def test_and_asks_with_each_text_in_a_row_of_its_own(components: Components, scale: float) -> None:
+    """u + sum of w_i * scale * (c_i - u), as a plain loop over the texts has it."""
+    found = encode(components, "a fox AND a cat :-0.5 AND snow:0.7", "the sea", scale=scale)
+    texts = ["the sea", " snow", " a cat", "a fox "]
+    assert torch.equal(found.at(0)[0], torch.cat([encoded_plainly(components, text) for text in texts]))
+    assert (found.weights, found.rows) == ((0.7, -0.5, 1.0), 4)
+    outputs = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    expected = outputs[0].clone()
+    for weight, row in zip((0.7, -0.5, 1.0), outputs[1:]):
+        expected += (row - outputs[0]) * (weight * scale)
+    guided = guide(torch.cat([outputs[:1], composed(outputs, found.weights)]), scale)
+    assert torch.allclose(guided[0], expected, atol=1e-5)
+
+
+def test_and_parts_have_schedules_of_their_own(components: Components) -> None:
+    found = encode(components, "[fox:cat:5] AND [sea|snow]")
+    assert torch.equal(found.at(4)[0][2:], encoded_plainly(components, "fox "))
+    assert torch.equal(found.at(5)[0], torch.cat([encoded_plainly(components, t) for t in ("", " snow", "cat ")]))
+    assert len(found.entries) == 10

@@ -57,7 +57,7 @@ def test_the_second_pass_goes_on_with_the_schedule_of_the_prompt(
 def test_what_is_not_understood_is_said_with_the_result(engine: DiffusionEngine) -> None:
     said = " ".join(notes(engine, prompt="a fox AND a __beast__ <hypernet:x:1>", negative_prompt="{bad|ugly} snow"))
     for part in (
-        '"AND" is read as the word',
+        "AND: the noise viewer shows",
         '"__beast__"',
         "<hypernet:x:1> is left out",
         'negative prompt, "{bad|ugly}"',
@@ -67,9 +67,9 @@ def test_what_is_not_understood_is_said_with_the_result(engine: DiffusionEngine)
 
 
 def test_what_is_not_understood_stays_in_the_pictures_file(engine: DiffusionEngine) -> None:
-    picture = finish(
-        engine, ask(prompt="a fox AND a cat", negative_prompt="{bad|ugly}", num_inference_steps=2)
-    ).pictures[0]
+    picture = finish(engine, ask(prompt="a ${fox} cat", negative_prompt="{bad|ugly}", num_inference_steps=2)).pictures[
+        0
+    ]
     path = engine._gallery.path(picture.id, "anna")
     assert path is not None
     info = own_info(path)
@@ -77,7 +77,7 @@ def test_what_is_not_understood_stays_in_the_pictures_file(engine: DiffusionEngi
     assert info == json.loads(json.dumps(dict(picture.info)))
     remarks = info["prompt_notes"]
     assert isinstance(remarks, list)
-    assert [remark.split(" is ")[0] for remark in remarks] == ['"AND"', 'In the negative prompt, "{bad|ugly}"']
+    assert [remark.split(" is ")[0] for remark in remarks] == ['"${fox}"', 'In the negative prompt, "{bad|ugly}"']
     assert read_png(path) is not None, "the remarks are no setting"
     plain = finish(engine, ask(prompt="a fox", num_inference_steps=2)).pictures[0]
     assert "prompt_notes" not in plain.info
@@ -110,6 +110,24 @@ def test_a_lora_weight_that_cannot_be_run_is_the_visitors_error(engine: Diffusio
 
 def test_the_remarks_stand_with_the_count(engine: DiffusionEngine) -> None:
     answer = asyncio.run(engine.ask(Tokens(checkpoint="tiny", text="a fox AND a cat")))
-    assert (len(answer.notices), answer.chunks) == (1, 1)
+    assert (answer.notices, answer.chunks) == ((), 2)
     negative = Tokens(checkpoint="tiny", text="a fox AND a cat", negative=True)
-    assert asyncio.run(engine.ask(negative)).notices == ()
+    assert "AND" in asyncio.run(engine.ask(negative)).notices[0]
+
+
+def test_and_makes_the_same_picture_as_one_text_where_the_texts_are_the_same(engine: DiffusionEngine) -> None:
+    """Two equal texts of half the weight are one text, but for rounding; another text makes another picture."""
+    one = pixels(engine, finish(engine, ask(prompt="a fox")))
+    halves = pixels(engine, finish(engine, ask(prompt="a fox :0.5 AND a fox :0.5")))
+    other = pixels(engine, finish(engine, ask(prompt="a fox AND the sea")))
+    assert abs(one.astype(int) - halves).max() <= 1
+    assert (one != other).any()
+    commented = pixels(engine, finish(engine, ask(prompt="# what it shows\na fox # or a cat")))
+    assert (one == commented).all()
+
+
+def test_and_without_guidance_asks_with_the_negative_prompt_too(engine: DiffusionEngine) -> None:
+    settings = {"guidance_scale": 1.0, "num_inference_steps": 3}
+    one = pixels(engine, finish(engine, ask(prompt="a fox", **settings)))
+    halves = pixels(engine, finish(engine, ask(prompt="a fox :0.5 AND a fox :0.5", negative_prompt="sea", **settings)))
+    assert abs(one.astype(int) - halves).max() <= 1

@@ -59,11 +59,11 @@ def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
 
 
 def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) -> None:
-    asked = comparison(prompt="a fox AND a cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
+    asked = comparison(prompt="a ${fox} cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
     last = views_of(engine, asked)[-1]
     assert last["state"] == "finished"
     said = [note.removeprefix("In the negative prompt, ").split(" ")[0] for note in last["notes"]]
-    assert said == ['"AND"', '"__bad__"', '"{dog|owl}"']
+    assert said == ['"${fox}"', '"__bad__"', '"{dog|owl}"']
     assert last["notes"][1].startswith("In the negative prompt, ")
     assert last["message"].endswith(" ".join(last["notes"]))
     assert views_of(engine, comparison())[-1]["notes"] == []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
+from studio.asked.prompt import parse_prompt
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.conditions import size_conditions
@@ -38,4 +39,6 @@ def noise_of(z0: torch.Tensor, seed: int) -> torch.Tensor:
 
 def conditioning_of(caption: str, components: Components, models: Sequence[str] | None) -> Conditioning:
     """A caption encoded, without a negative prompt. `models`: ids of the embeddings that may be named; None: all."""
-    return encode_prompts(components, caption, "", num_steps=1, guidance_scale=1.0, models=models)
+    return encode_prompts(
+        components, parse_prompt(caption).as_one_text(), "", num_steps=1, guidance_scale=1.0, models=models
+    )
