@@ -527,15 +527,15 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "of InvokeAI are written (words:1.3) here.": "按文字读取：InvokeAI 的权重在这里写作 (words:1.3)。",
     "is read as words: blends "
     "and swaps of InvokeAI are not known here.": "按文字读取：这里不支持 InvokeAI 的混合与替换。",
-    '"{comment}" is left out: a comment begins with '
-    "# and ends with the line.": "“{comment}”已略去：从 # 到行末是注释。",
+    '"{}" is left out: a comment begins with '
+    "# and ends with the line.": "“{1}”已略去：从 # 到行末是注释。",
     'The number behind the last ":" multiplies the guidance '
-    "by {weight} and is no word, as with AND.": "最后一个“:”后的数字不是文字，它把引导强度乘以 {weight}，同 AND。",
+    "by {} and is no word, as with AND.": "最后一个“:”后的数字不是文字，它把引导强度乘以 {1}，同 AND。",
     '"AND" is read as the word here: only '
     "the prompt is composed of texts.": "这里的“AND”按单词读取：只有正向提示词才能由多段文本组合。",
     "AND: the noise viewer shows the first text's words and attention, and one conditional prediction "
     "that adds up those of all texts.": "AND：噪声查看器显示第一段的词语和注意力，以及各段相加成的一个条件预测。",
-    "at most {most} texts joined by AND": "最多 {most} 段由 AND 连接的文本",
+    "at most {} texts joined by AND": "最多 {1} 段由 AND 连接的文本",
     "is read as words: settings are taken from "
     "a picture or a link, not from the prompt.": "按文字读取：参数来自图片或链接，不从提示词读取。",
     "is the text encoder's own mark of where a text ends "
