@@ -527,8 +527,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "of InvokeAI are written (words:1.3) here.": "按文字读取：InvokeAI 的权重在这里写作 (words:1.3)。",
     "is read as words: blends "
     "and swaps of InvokeAI are not known here.": "按文字读取：这里不支持 InvokeAI 的混合与替换。",
-    '"{}" is left out: a comment begins with '
-    "# and ends with the line.": "“{1}”已略去：从 # 到行末是注释。",
+    '"{}" is left out: a comment begins with # and ends with the line.': "“{1}”已略去：从 # 到行末是注释。",
     'The number behind the last ":" multiplies the guidance '
     "by {} and is no word, as with AND.": "最后一个“:”后的数字不是文字，它把引导强度乘以 {1}，同 AND。",
     '"AND" is read as the word here: only '
