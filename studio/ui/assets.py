@@ -31,6 +31,7 @@ STYLES = (
     "viewer/static/viewer.css",
     "compare/static/compare.css",
     "generate/static/helper.css",
+    "library/static/library.css",
     "models/static/models.css",
     "static/sharing.css",
     "static/shortcuts.css",

@@ -24,6 +24,7 @@ from studio.ui.compare import api as compare_api
 from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
 from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
+from studio.ui.library import tab as library_tab
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import say, words
@@ -72,6 +73,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 viewer = noise_viewer.build(engine, gallery, demo)
             with gr.Tab(say("tab.compare"), id=compare_form.TAB) as comparing:
                 comparison = compare_tab.build(engine, gallery, uploads)
+            with gr.Tab(say("tab.library"), id=library_tab.TAB):
+                library_tab.build()
             with gr.Tab(say("tab.models"), id=models_tab.TAB):
                 models_tab.build(engine)
         api.build(engine, gallery, uploads)

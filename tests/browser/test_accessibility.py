@@ -23,6 +23,7 @@ TABS = {
     "inpaint": "#inpaint-stage .ls-stage",
     "noise_viewer": ".ls-viewer",
     "compare": ".cmp",
+    "library": ".ls-library",
     "models": ".ls-models",
 }
 # Where the last element ends; a page that hides what sticks out is too wide as well

@@ -23,6 +23,7 @@ PREFIXES = {
     "generate/static/stage/": "stage",
     "generate/static/helper.js": "helper",
     "compare/": "compare",
+    "library/": "library",
     "models/": "models",
 }  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads

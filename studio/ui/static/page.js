@@ -9,6 +9,7 @@ import { mask } from "../generate/static/mask.js";
 import { drop, offer } from "../generate/static/picture.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
+import { library } from "../library/static/library.js";
 import { models } from "../models/static/models.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
@@ -25,6 +26,7 @@ const BLOCKS = {
   header,
   helper,
   landmarks,
+  library,
   mask,
   models,
   offer,

@@ -1,0 +1,300 @@
+/* The tab Library: a wall of all pictures, newest first. Only the rows in sight are in the document, and what they show
+   is fetched page by page, so that a hundred thousand pictures scroll as a hundred do. */
+
+import { fill, h, icon } from "../../static/elements.js";
+import { largeView } from "./large_view.js";
+
+const PAGE = 120; // pictures of one request
+const GAP = 8; // pixels between two tiles
+const NARROW = 600; // pixels, below which a row has three tiles
+const TILE = 180; // pixels at least, in a wider window
+const ROWS_AROUND = 2; // rows drawn above and below what is in sight
+const LOOK = 4000; // ms between two looks for new pictures
+const SOON = 700; // ms, while the folders are still being looked through
+const PAUSE = 250; // ms after the last key of a search
+const STARS = [1, 2, 3, 4, 5];
+
+async function fetchJson(address, order) {
+  const post = order && {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(order),
+  };
+  const response = await fetch(address, post);
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+}
+
+export function library({ element, props }) {
+  const words = props.words;
+  const say = (key, values) => fill(words[key], values);
+  const chosen = new Map(); // id => picture
+  const tiles = new Map(); // place => its element
+  let pages = new Map(); // number => its pictures, or the promise of them
+  let total = 0;
+  let until = 0;
+  let newestId = "";
+  let isSeen = false;
+  let isLarge = false;
+  let side = TILE;
+  let columns = 1;
+
+  /* ------------------------------------------------------------------------------------------------- frame */
+
+  const search = h("input", { type: "search", "aria-label": say("search"), placeholder: say("search") });
+  const models = h("select", { "aria-label": say("model") }, h("option", { value: "" }, say("any_model")));
+  const rating = h(
+    "select",
+    { "aria-label": say("rating") },
+    h("option", { value: "" }, say("any_rating")),
+    ...STARS.map((stars) => h("option", { value: stars }, say(stars < 5 ? "stars_up" : "stars", { stars }))),
+  );
+  const count = h("p", { class: "ls-library-count", role: "status" });
+  const message = h("p", { class: "ls-library-message", role: "alert" });
+  const undo = h("div", { class: "ls-library-undo", role: "status" });
+  const selection = h("div", { class: "ls-library-selection", role: "group", "aria-label": say("selection") });
+  const wall = h("ul", { class: "ls-library-wall", "aria-label": say("pictures") });
+  const none = h("p", { class: "ls-library-none", hidden: true });
+  const tools = h("div", { class: "ls-library-tools" }, search, models, rating, count);
+  const undoPlace = h("div", {}, undo);
+  element.replaceChildren(h("div", { class: "ls-library" }, tools, message, undoPlace, selection, none, wall));
+  selection.hidden = true;
+
+  const attempt = async (act) => {
+    try {
+      const answer = await act();
+      message.textContent = "";
+      return answer;
+    } catch (failure) {
+      message.textContent = failure.message || say("lost");
+      return null;
+    }
+  };
+
+  /* ------------------------------------------------------------------------------------------------ fetching */
+
+  const query = (more) => {
+    const values = { q: search.value.trim(), model: models.value, rating: rating.value, ...more };
+    return new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""));
+  };
+  const isFiltered = () => Boolean(search.value.trim() || models.value || rating.value);
+  let question = 0;
+  let timer = null;
+
+  /** Asks for the newest pictures; draws the wall anew where something has changed. */
+  async function look(always = false) {
+    clearTimeout(timer);
+    const mine = ++question;
+    const answer = await attempt(() => fetchJson(`/library?${query({ limit: PAGE })}`));
+    if (mine !== question) return;
+    if (answer) {
+      const first = answer.pictures[0]?.id || "";
+      if (always || answer.total !== total || first !== newestId) {
+        [total, until, newestId] = [answer.total, answer.until, first];
+        pages = new Map([[0, answer.pictures]]);
+        draw(true);
+      }
+      const isLooking = !total && !answer.complete;
+      none.hidden = total > 0;
+      none.textContent = say(isLooking ? "looking" : isFiltered() ? "no_match" : "empty");
+      count.textContent = total ? say(total === 1 ? "count_one" : "count", { count: total.toLocaleString() }) : "";
+      tools.hidden = !total && !isFiltered();
+    }
+    if (isSeen) timer = setTimeout(lookAgain, answer && !answer.complete ? SOON : LOOK);
+  }
+  const lookAgain = () => (isLarge || chosen.size || document.hidden ? (timer = setTimeout(lookAgain, LOOK)) : look());
+
+  async function lookForChoices() {
+    const answer = await attempt(() => fetchJson("/library/choices"));
+    if (!answer) return;
+    const now = models.value;
+    models.replaceChildren(
+      models.options[0],
+      ...answer.models.map((name) => h("option", { value: name, selected: name === now }, name)),
+    );
+  }
+
+  /** The picture at a place; null until its page is here. */
+  function at(place) {
+    const page = pages.get(Math.floor(place / PAGE));
+    return Array.isArray(page) ? page[place % PAGE] || null : null;
+  }
+  async function fetchPage(number) {
+    if (pages.has(number)) return pages.get(number);
+    const own = pages;
+    const values = query({ limit: PAGE, offset: number * PAGE, until });
+    const promise = attempt(() => fetchJson(`/library?${values}`)).then((answer) => {
+      if (answer) own.set(number, answer.pictures);
+      else own.delete(number);
+      if (own === pages) draw();
+    });
+    own.set(number, promise);
+    return promise;
+  }
+  /** The picture at a place, when its page has come. */
+  async function fetchAt(place) {
+    if (place < 0 || place >= total) return null;
+    await fetchPage(Math.floor(place / PAGE));
+    return at(place);
+  }
+
+  /* ------------------------------------------------------------------------------------------------- drawing */
+
+  function measure() {
+    const width = wall.clientWidth;
+    columns = width < NARROW ? 3 : Math.max(3, Math.floor((width + GAP) / (TILE + GAP)));
+    side = (width - GAP * (columns - 1)) / columns;
+    wall.style.height = `${Math.max(0, Math.ceil(total / columns) * (side + GAP) - GAP)}px`;
+  }
+
+  let isWaiting = false;
+  function drawSoon() {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => ((isWaiting = false), draw()));
+  }
+
+  function draw(anew = false) {
+    if (!isSeen || !wall.clientWidth) return;
+    measure();
+    const top = wall.getBoundingClientRect().top;
+    const row = side + GAP;
+    const firstRow = Math.max(0, Math.floor(-top / row) - ROWS_AROUND);
+    const lastRow = Math.ceil((innerHeight - top) / row) + ROWS_AROUND;
+    const [from, to] = [firstRow * columns, Math.min(total, lastRow * columns)];
+    for (const [place, tile] of tiles) {
+      if (anew || place < from || place >= to || tile.dataset.id !== (at(place)?.id || "")) {
+        tile.remove();
+        tiles.delete(place);
+      }
+    }
+    let before = null;
+    for (let place = to - 1; place >= from; place--) {
+      if (!tiles.has(place)) {
+        tiles.set(place, tileOf(place));
+        wall.insertBefore(tiles.get(place), before);
+      }
+      const tile = tiles.get(place);
+      tile.style.width = tile.style.height = `${side}px`;
+      tile.style.transform = `translate(${(place % columns) * row}px, ${Math.floor(place / columns) * row}px)`;
+      before = tile;
+    }
+    if (to > from)
+      for (let page = Math.floor(from / PAGE); page <= Math.floor((to - 1) / PAGE); page++) fetchPage(page);
+  }
+
+  const nameOf = (one) => one.prompt.slice(0, 120) || say("no_prompt");
+
+  function tileOf(place) {
+    const one = at(place);
+    if (!one) return h("li", { class: "ls-library-tile", "data-id": "" });
+    const image = h("img", { src: `/library/thumbnail/${one.id}`, alt: nameOf(one), decoding: "async" });
+    const open = h("button", { type: "button", class: "ls-library-open", onclick: () => openLarge(place) }, image);
+    const box = h("input", {
+      type: "checkbox",
+      "aria-label": say("select", { name: nameOf(one) }),
+      onchange: () => choose(one, box.checked),
+    });
+    box.checked = chosen.has(one.id);
+    const stars = one.rating
+      ? h("span", { class: "ls-library-stars", "aria-hidden": "true" }, "★".repeat(one.rating))
+      : null;
+    return h("li", { class: "ls-library-tile", "data-id": one.id }, open, h("label", {}, box), stars);
+  }
+
+  /* --------------------------------------------------------------------------------------------- selection */
+
+  function choose(one, isOn) {
+    if (isOn) chosen.set(one.id, one);
+    else chosen.delete(one.id);
+    drawSelection();
+  }
+  function drawSelection() {
+    selection.hidden = !chosen.size;
+    wall.classList.toggle("ls-library-choosing", chosen.size > 0);
+    const button = (key, act, sign) =>
+      h("button", { type: "button", class: "ls-button", onclick: act }, sign ? icon(sign) : null, say(key));
+    selection.replaceChildren(
+      h("span", {}, say("selected", { count: chosen.size })),
+      button("zip", saveZip, "save"),
+      button("delete", () => remove([...chosen.keys()])),
+      button("clear", clear),
+    );
+  }
+  function clear() {
+    chosen.clear();
+    drawSelection();
+    draw(true);
+  }
+  /** A form, so that the browser saves the answer piece by piece. */
+  function saveZip() {
+    const field = h("input", { type: "hidden", name: "pictures", value: [...chosen.keys()].join(",") });
+    const form = h("form", { method: "post", action: "/library/pictures.zip", hidden: true }, field);
+    document.body.append(form);
+    form.submit();
+    form.remove();
+  }
+
+  /** Into the trash, with a line that brings back. Says whether it has happened. */
+  async function remove(ids) {
+    const answer = await attempt(() => fetchJson("/library/delete", { pictures: ids }));
+    if (!answer) return false;
+    const { done, days } = answer;
+    const key = done.length === 1 ? "deleted_one" : "deleted";
+    const back = h("button", { type: "button", class: "ls-button", onclick: () => restore(done) }, icon("undo"));
+    back.append(say("undo"));
+    undo.replaceChildren(h("span", {}, say(key, { count: done.length, days })), back);
+    if (done.length < ids.length) message.textContent = say("not_deleted", { count: ids.length - done.length });
+    done.forEach((id) => chosen.delete(id));
+    drawSelection();
+    await look(true);
+    return true;
+  }
+  async function restore(ids) {
+    if (!(await attempt(() => fetchJson("/library/restore", { pictures: ids })))) return;
+    undo.replaceChildren();
+    await look(true);
+  }
+
+  /* ------------------------------------------------------------------------------------------------- large */
+
+  function openLarge(place) {
+    isLarge = true;
+    largeView({
+      say,
+      place,
+      undo,
+      nameOf,
+      fetchAt,
+      fetchJson,
+      remove,
+      total: () => total,
+      onRating: () => draw(true),
+      onClose: (last) => {
+        isLarge = false;
+        undoPlace.append(undo);
+        const top = wall.getBoundingClientRect().top + Math.floor(last / columns) * (side + GAP);
+        if (top < 0 || top + side > innerHeight) scrollBy(0, top - innerHeight / 3);
+        draw(true);
+        tiles.get(last)?.querySelector("button")?.focus();
+      },
+    });
+  }
+
+  /* --------------------------------------------------------------------------------------------------- news */
+
+  let pause = null;
+  search.addEventListener("input", () => (clearTimeout(pause), (pause = setTimeout(() => look(true), PAUSE))));
+  models.addEventListener("change", () => look(true));
+  rating.addEventListener("change", () => look(true));
+  document.addEventListener("scroll", drawSoon, { capture: true, passive: true });
+  new ResizeObserver(drawSoon).observe(wall);
+  new IntersectionObserver(([entry]) => {
+    const wasSeen = isSeen;
+    isSeen = entry.isIntersecting || wall.clientWidth > 0;
+    if (isSeen && !wasSeen) {
+      look(true);
+      lookForChoices();
+    } else if (!isSeen) clearTimeout(timer);
+  }).observe(element);
+}

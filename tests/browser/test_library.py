@@ -1,0 +1,96 @@
+"""The tab Library in Chromium: a wall of pictures, one of them large, stars, the trash and a ZIP."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from studio.picture.gallery import Gallery
+from tests.browser.conftest import Studio
+from tests.browser.test_accessibility import open_tab
+from tests.ui.fake_app import launch
+from tests.ui.fake_engine import FakeEngine
+
+Visitor = Callable[..., Page]
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio of somebody who has made many pictures."""
+    gallery = Gallery(tmp_path_factory.mktemp("many"))
+    for seed in range(MANY):
+        prompt = "a red fox" if seed == MANY - 1 else f"a lake, number {seed}"
+        info = {"seed": seed, "prompt": prompt, "checkpoint": "Small World"}
+        image = Image.new("RGB", (16, 16), (seed % 256, 120, 160))
+        gallery.save(image, info=info, parameters=f"{prompt}\nSteps: 20, Seed: {seed}", owner="a" * 32)
+    engine = FakeEngine(gallery, seconds_per_step=0.02)
+    demo, url = launch(engine, gallery)
+    yield Studio(url, engine)
+    demo.close()
+    engine.close()
+
+
+def opened(visitor: Visitor, full: Studio, **size: int) -> Page:
+    page = visitor(url=full.url, **size)
+    open_tab(page, "library")
+    expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")
+    return page
+
+
+def test_a_wall_of_many_pictures_draws_only_what_is_in_sight(visitor: Visitor, full: Studio) -> None:
+    page = opened(visitor, full)
+    tiles = page.locator(".ls-library-tile")
+    expect(tiles.first.get_by_role("img")).to_have_attribute("alt", "a red fox")
+    assert tiles.count() < 100
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    expect(tiles.last.get_by_role("img")).to_have_attribute("alt", "a lake, number 0")
+    assert tiles.count() < 100
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("searchbox", name="Search words").fill("fox")
+    expect(tiles).to_have_count(1)
+    page.get_by_role("searchbox", name="Search words").fill("no such word")
+    expect(page.get_by_text("No picture matches the search.")).to_be_visible()
+
+
+def test_one_large_with_settings_stars_keys_and_the_trash(visitor: Visitor, full: Studio) -> None:
+    page = opened(visitor, full, width=390, height=800)
+    columns = page.locator(".ls-library-tile").evaluate_all(
+        "(all) => new Set(all.map((one) => one.getBoundingClientRect().x)).size"
+    )
+    assert columns == 3
+    page.locator(".ls-library-open").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("a red fox")
+    expect(dialog).to_contain_text(str(MANY - 1))
+    page.keyboard.press("4")
+    expect(dialog.get_by_role("button", name="Rating: 4")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowRight")
+    expect(dialog).to_contain_text(f"a lake, number {MANY - 2}")
+    page.keyboard.press("ArrowLeft")
+    expect(dialog).to_contain_text("a red fox")
+    page.keyboard.press("Delete")
+    expect(dialog).to_contain_text("The picture is deleted. It can be brought back for 7 days.")
+    expect(dialog).to_contain_text(f"a lake, number {MANY - 2}")
+    page.keyboard.press("Escape")
+    expect(page.locator(".ls-library-count")).to_have_text(f"{MANY - 1} pictures")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")
+    page.get_by_label("Rating", exact=True).select_option("4")
+    expect(page.locator(".ls-library-count")).to_have_text("1 picture")
+
+
+def test_selected_pictures_are_saved_as_a_zip(visitor: Visitor, full: Studio) -> None:
+    page = opened(visitor, full)
+    for place in (0, 1):
+        page.locator(".ls-library-tile").nth(place).get_by_role("checkbox").check()
+    expect(page.get_by_role("group", name="Selected pictures")).to_contain_text("2 selected")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as ZIP").click()
+    assert len(zipfile.ZipFile(download.value.path()).namelist()) == 2
+    page.get_by_role("button", name="Select none").click()
+    expect(page.get_by_role("group", name="Selected pictures")).to_be_hidden()
