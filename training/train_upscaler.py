@@ -56,7 +56,7 @@ class UpscalerConfig:
     crops: int = 2  # of each
     crop: int = 32  # pixels of the small picture
     edge_weight: float = 0.5
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     warmup: int = 200
     clip: float = 1.0
     ema: float = 0.998

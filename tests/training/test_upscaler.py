@@ -146,6 +146,17 @@ def test_the_network_has_the_published_names_and_begins_at_nearest_pixels() -> N
     assert torch.equal(network(small), small.repeat_interleave(4, 2).repeat_interleave(4, 3))
 
 
+def test_at_first_the_picture_reaches_the_last_layer_and_nothing_is_added() -> None:
+    """Where it is shrunk to nothing on the way only the last bias learns."""
+    torch.manual_seed(1)
+    network, small = Compact(width=64, depth=16), torch.rand(2, 3, 8, 8)
+    assert torch.equal(network(small), small.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    values = small
+    for layer in list(network.body)[:-1]:
+        values = layer(values)
+    assert 0.05 < float((values[0] - values[1]).std()) < 5
+
+
 def test_edges_are_sobels() -> None:
     ramp = torch.arange(6.0).expand(1, 1, 5, 6)  # grows by one a pixel to the right
     assert torch.allclose(edges(ramp)[:, 0], torch.full((1, 3, 4), 2.0))
