@@ -192,6 +192,16 @@ def has_lora(prompt: str, name: str) -> bool:
     return any(name_key(tag.name) == name_key(name) for tag in parse_prompt(prompt).loras)
 
 
+def with_lora(prompt: str, name: str) -> str:
+    """The prompt with one tag of this LoRA at its end, but in front of a comment of the last line: behind it the tag
+    would be a part of the comment."""
+    rest = without_lora(prompt, name).rstrip()
+    comment = rest.find("#", rest.rfind("\n") + 1)
+    words, comment_text = (rest, "") if comment < 0 else (rest[:comment].rstrip(" "), f" {rest[comment:]}")
+    gap = " " if words and not words.endswith("\n") else ""
+    return f"{words}{gap}<lora:{name}:1>{comment_text}"
+
+
 def without_lora(prompt: str, name: str) -> str:
     """The prompt without the tags of this LoRA; all else stays, but for the blanks before them."""
     kept, end = "", 0

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.asked.emphasis import Span, weighted_spans
-from studio.asked.prompt import LoraTag, has_lora, parse_prompt, with_lora_names, with_lora_weight, without_lora
+from studio.asked.prompt import (
+    LoraTag,
+    has_lora,
+    parse_prompt,
+    with_lora,
+    with_lora_names,
+    with_lora_weight,
+    without_lora,
+)
 from studio.asked.prompt_schedule import parse_schedule
 
 
@@ -372,3 +380,25 @@ def test_the_tags_of_one_lora_are_taken_out(prompt: str, without: str) -> None:
     assert without_lora(prompt, "quick") == without
     assert has_lora(prompt, "quick") == (prompt != without)
     assert not has_lora(without, "quick")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("", "<lora:quick:1>"),
+        ("a fox", "a fox <lora:quick:1>"),
+        ("a fox <lora:Quick:0.5>, red", "a fox, red <lora:quick:1>"),
+        ("a fox # a note", "a fox <lora:quick:1> # a note"),
+        ("# a note", "<lora:quick:1> # a note"),
+        ("a fox # a note\nin the snow", "a fox # a note\nin the snow <lora:quick:1>"),
+        ("a fox\n# a note", "a fox\n<lora:quick:1> # a note"),
+        ("a fox AND a house :0.5", "a fox AND a house :0.5 <lora:quick:1>"),
+    ],
+)
+def test_a_tag_that_is_added_is_read_and_changes_no_words(prompt: str, expected: str) -> None:
+    added = with_lora(prompt, "quick")
+    assert added == expected
+    assert has_lora(added, "quick")
+    assert with_lora(added, "quick") == added
+    words = [(one.words.split(), one.weight) for one in parse_prompt(without_lora(prompt, "quick")).subprompts]
+    assert [(one.words.split(), one.weight) for one in parse_prompt(added).subprompts] == words

@@ -12,7 +12,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
-from studio.asked.prompt import has_lora, without_lora
+from studio.asked.prompt import has_lora, with_lora, without_lora
 from studio.ui.blocks import FOLLOWING
 from studio.ui.generate.controls import Controls
 from studio.ui.generate.widgets import locked_values, schedule_choices
@@ -27,9 +27,8 @@ SETTINGS: dict[str, Any] = {
 
 
 def prompt_with(prompt: str, lora: str, on: bool) -> str:
-    """The prompt with the LoRA's tag at its end, or without any of it."""
-    rest = without_lora(prompt, lora).rstrip()
-    return f"{rest} <lora:{lora}:1>".lstrip() if on else rest
+    """The prompt with the LoRA's tag, or without any of it."""
+    return with_lora(prompt, lora) if on else without_lora(prompt, lora).rstrip()
 
 
 def connect(engine: Engine, controls: Controls, live: gr.Checkbox) -> None:
