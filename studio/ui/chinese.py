@@ -937,6 +937,12 @@ CHINESE: Mapping[str, str] = {
     "library.saved": "保存时间",
     "library.program": "制作程序",
     "library.file": "文件",
+    "library.fact.kind": "生成方式",
+    "library.fact.evaluations": "U-Net 计算次数",
+    "library.fact.seconds": "用时（秒）",
+    "library.fact.model_hash": "模型哈希 (SHA-256)",
+    "library.fact.yes": "是",
+    "library.fact.no": "否",
     "library.no_settings": "此文件没有说明它是如何生成的。",
     # ---------------------------------------------------------------------------------------------------- models
     "tab.models": "模型",

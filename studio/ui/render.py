@@ -63,6 +63,11 @@ def settings_of(info: Mapping[str, object]) -> dict[str, object]:
     return settings | {"num_images_per_prompt": 1, "kind": info.get("kind", "text_to_image")}
 
 
+def choice(field: str, name: str) -> str:
+    """What one of a field's choices is called."""
+    return SCHEDULERS[name].label if field == "scheduler" else say(f"choice.{field}.{name}")
+
+
 def settings_line(picture: Picture) -> str:
     """Seed, steps, scheduler, guidance and size in one line."""
     return " · ".join(settings_texts(picture.info, str(picture.seed), picture.width, picture.height))

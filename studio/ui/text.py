@@ -966,6 +966,12 @@ _ENGLISH: Mapping[str, str] = {
     "library.saved": "Saved",
     "library.program": "Made with",
     "library.file": "File",
+    "library.fact.kind": "Made by",
+    "library.fact.evaluations": "U-Net evaluations",
+    "library.fact.seconds": "Seconds",
+    "library.fact.model_hash": "Model hash (SHA-256)",
+    "library.fact.yes": "yes",
+    "library.fact.no": "no",
     "library.no_settings": "This file says nothing of how it was made.",
     # ---------------------------------------------------------------------------------------------------- models
     "tab.models": "Models",

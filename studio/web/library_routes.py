@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
-from studio.asked.requests import ROWS
 from studio.picture.library import reading
 from studio.picture.library.library import Library, Shown, Viewer
 from studio.picture.library.trash import DAYS
-from studio.ui.text import say, spoken
+from studio.ui.library.settings import settings_of
+from studio.ui.text import spoken
 from studio.ui.visible import visible
 from studio.web.answers import json_object, refusal
 from studio.web.library_viewer import limit_of, number_of, search_of, viewer_of
@@ -97,7 +97,7 @@ class LibraryRoutes:
             "prompt": visible(facts.prompt, "\n"),
             "negative_prompt": visible(facts.negative_prompt, "\n"),
             "program": visible(facts.program),
-            "settings": [[_label(name), visible(value)] for name, value in facts.settings.items()],
+            "settings": settings_of(facts),
             "file": visible(f"{row.folder}/{row.name}" if row.folder else row.name),
             "boards": self.library.boards_of(viewer, row.id),
         }
@@ -223,11 +223,6 @@ def _tile(shown: Shown) -> dict[str, Any]:
         "rating": shown.rating,
         "foreign": shown.foreign,
     }
-
-
-def _label(name: str) -> str:
-    """What the page calls a setting; its own name where it is none of the page's fields."""
-    return say(ROWS[name].label) if name in ROWS and ROWS[name].label else visible(name)
 
 
 def _nothing_here() -> Response:

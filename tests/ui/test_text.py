@@ -138,6 +138,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.mode.",
         "viewer.language.",
         "viewer.group.",
+        "library.fact.",
         "viewer.symbol.",
         "viewer.formula.",
         "viewer.undefined.",

@@ -16,6 +16,7 @@ from studio.ui.blocks import html_block
 from studio.ui.compare import axes
 from studio.ui.generate import control, prompt_helper, starting
 from studio.ui.generate import widgets as w
+from studio.ui.render import choice
 from studio.ui.text import say
 
 TAB = "compare"
@@ -114,7 +115,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
         components |= _components("seed") | _components("more")
         components["seed"].info = say("compare.seed.help")
         # All of them: the scheduler may be an axis.
-        components["noise_schedule"].choices = [(w.choice("noise_schedule", name), name) for name in NOISE_SCHEDULES]
+        components["noise_schedule"].choices = [(choice("noise_schedule", name), name) for name in NOISE_SCHEDULES]
         with gr.Row(elem_classes="ls-size"):
             components |= _components("size")
             for name in ("width", "height"):

@@ -26,6 +26,7 @@ from studio.ui.compare import axes, views
 from studio.ui.compare.form import FIRST_AXES, TAB, Form, build_fields, no_axis
 from studio.ui.generate import control, starting
 from studio.ui.generate import widgets as w
+from studio.ui.render import choice
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
@@ -244,7 +245,7 @@ def opening_sentence(comparison: Comparison) -> str:
     left_out = []
     for row in outside_the_form(comparison):
         value = getattr(comparison.base, row.name)
-        text = w.choice(row.name, value) if row.kind == "choice" else row.write(value)
+        text = choice(row.name, value) if row.kind == "choice" else row.write(value)
         text = say("compare.setting", name=say(row.label), value=text)
         left_out.append(
             say("compare.setting.of", group=say("hires.label"), setting=text) if row.place == "hires" else text

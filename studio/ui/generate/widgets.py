@@ -15,6 +15,7 @@ from studio.asked.rows import Row
 from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.ui.blocks import QUIET, html_block
+from studio.ui.render import choice
 from studio.ui.text import say
 from studio.ui.visible import visible
 
@@ -170,11 +171,6 @@ def segments(tab: str, name: str) -> gr.Radio:
         elem_id=f"{tab}-{name}",
         elem_classes="ls-segments",
     )
-
-
-def choice(field: str, name: str) -> str:
-    """What one of a field's choices is called."""
-    return SCHEDULERS[name].label if field == "scheduler" else say(f"choice.{field}.{name}")
 
 
 def locked_values(engine: Engine) -> dict[str, Any]:
