@@ -2,7 +2,8 @@
 
     python -m training.make_sample --prompt "a fox in the snow" --seed 7
 
-Writes studio/ui/static/sample.png and sample.json through the shipping engine. To be run anew when the model changes.
+Writes studio/ui/static/sample.png, sample.json and sample.safetensors (the recording) through the shipping
+engine. To be run anew when the model changes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ OWNER = "sample"
 
 
 async def make(engine: DiffusionEngine, gallery: Gallery, request: TextToImage) -> None:
-    """Run the request and write its picture and its view. Raises RuntimeError when it does not finish."""
-    job_id = engine.submit(request, owner=OWNER)
+    """Run the request and write its picture, view and recording. Raises RuntimeError when it does not finish."""
+    job_id = engine.submit(request, owner=OWNER, attention=True)
     events = [event async for event in engine.watch(job_id, owner=OWNER)]
     end = events[-1]
     if not isinstance(end, Finished):
@@ -37,6 +38,9 @@ async def make(engine: DiffusionEngine, gallery: Gallery, request: TextToImage) 
     path = gallery.path(picture.id, OWNER)
     assert path is not None  # it has just been saved
     shutil.copyfile(path, STATIC / "sample.png")
+    recording = engine.record(job_id, owner=OWNER)
+    assert recording is not None  # of the run that has just ended
+    (STATIC / "sample.safetensors").write_bytes(recording)
     view = picture_view(picture) | {"id": "", "src": "/studio-static/sample.png"}
     del view["line"]  # the page says it in its visitor's language
     (STATIC / SAMPLE).write_text(json.dumps(view, ensure_ascii=False), encoding="utf-8")

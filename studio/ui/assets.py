@@ -33,6 +33,8 @@ STYLES = (
     "generate/static/helper.css",
     "library/static/library.css",
     "models/static/models.css",
+    "learn/static/learn.css",
+    "static/machine.css",
     "static/sharing.css",
     "static/shortcuts.css",
 )

@@ -25,6 +25,7 @@ from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
 from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
 from studio.ui.library import tab as library_tab
+from studio.ui.learn import tab as learn_tab
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import say, words
@@ -75,6 +76,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 comparison = compare_tab.build(engine, gallery, uploads)
             with gr.Tab(say("tab.library"), id=library_tab.TAB):
                 library_tab.build()
+            with gr.Tab(say("tab.learn"), id=learn_tab.TAB):
+                learn_tab.build(engine, gallery)
             with gr.Tab(say("tab.models"), id=models_tab.TAB):
                 models_tab.build(engine)
         api.build(engine, gallery, uploads)

@@ -19,6 +19,7 @@ from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language
 from studio.ui.chinese_spacing import spaced
 from studio.ui.language import speaking
+from studio.ui.learn.texts import LEARN
 
 DEFAULT_LANGUAGE = language.DEFAULT
 
@@ -1631,7 +1632,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"]}}
+COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"], **LEARN["en"]}}
 
 
 @cache
@@ -1642,7 +1643,7 @@ def column(name: str) -> Mapping[str, str]:
         return english
     from studio.ui.chinese import CHINESE  # read by the first visitor who wants it, not by every start
 
-    return {**english, **SHARING[name], **CHINESE}
+    return {**english, **SHARING[name], **LEARN[name], **CHINESE}
 
 
 def say(key: str, /, **values: object) -> str:

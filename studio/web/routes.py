@@ -54,6 +54,7 @@ TYPES = {
     ".webp": "image/webp",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
+    ".safetensors": "application/octet-stream",
 }
 ReplayPage = Callable[[bytes, Mapping[str, object]], bytes]  # a recording and its header => a page that replays it
 

@@ -24,6 +24,7 @@ TABS = {
     "noise_viewer": ".ls-viewer",
     "compare": ".cmp",
     "library": ".ls-library",
+    "learn": ".ls-learn",
     "models": ".ls-models",
 }
 # Where the last element ends; a page that hides what sticks out is too wide as well

@@ -58,7 +58,7 @@ const WIDE = {
   },
   loop: "M 300 262 V 384 H 740 V 262 H 722",
   steps: [520, 380],
-  guidance: [246, 322, 62, 40],
+  guidance: [230, 322, 62, 40],
 };
 const NARROW = {
   size: [352, 640],
@@ -140,7 +140,9 @@ export function machine({ words, pick = null }) {
   function panels() {
     return Object.entries(layout.panels).flatMap(([name, [x, y, width, height]]) => [
       svg("rect", { x, y, width, height, rx: 10, class: "ls-machine-panel", "data-panel": name }),
-      svg("text", { x: x + 10, y: y + 17, class: "ls-machine-space" }, say(`space.${name}`)),
+      layout === WIDE
+        ? svg("text", { x: x + 10, y: y + 17, class: "ls-machine-space" }, say(`space.${name}`))
+        : svg("text", { x: x + width / 2, y: y + 13, class: "ls-machine-small" }, say(`space.${name}`)),
     ]);
   }
 
@@ -183,7 +185,14 @@ export function machine({ words, pick = null }) {
     const parts = [svg("rect", { x, y, width, height, rx: 4, class: "ls-machine-datum" })];
     if (pictures[name])
       parts.push(
-        svg("image", { href: pictures[name], x: x + 1, y: y + 1, width: width - 2, height: height - 2, class: "ls-pixels" }),
+        svg("image", {
+          href: pictures[name],
+          x: x + 1,
+          y: y + 1,
+          width: width - 2,
+          height: height - 2,
+          class: "ls-pixels",
+        }),
       );
     parts.push(svg("text", { x: x + width / 2, y: y - 6, class: "ls-machine-symbol" }, say(`symbol.${name}`)));
     if (shape) parts.push(svg("text", { x: x + width / 2, y: y + height + 13, class: "ls-machine-small" }, shape));
@@ -280,7 +289,7 @@ export function machine({ words, pick = null }) {
         }),
       );
     });
-    all.forEach((block, k) => {
+    all.forEach((_block, k) => {
       if (k < all.length - 1)
         parts.push(svg("path", { d: `M ${middle(k)} ${base - 8} H ${middle(k + 1)}`, class: "ls-machine-way" }));
     });

@@ -10,6 +10,7 @@ import { drop, offer } from "../generate/static/picture.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
 import { library } from "../library/static/library.js";
+import { learn } from "../learn/static/learn.js";
 import { models } from "../models/static/models.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
@@ -27,6 +28,7 @@ const BLOCKS = {
   helper,
   landmarks,
   library,
+  learn,
   mask,
   models,
   offer,

@@ -55,7 +55,7 @@ export function viewer({ element, props, watch, trigger }) {
     caption,
     trigger,
   };
-  context.show = show;
+  context.show = journey.showPanel = show;
   context.online = props.panels.includes("branches"); // a replay has no studio to ask
   context.decodings = new Decodings(context);
   context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";

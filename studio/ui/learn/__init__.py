@@ -1,0 +1,1 @@
+"""The tab Learn: latent diffusion as one machine and ten chapters."""

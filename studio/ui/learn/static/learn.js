@@ -1,0 +1,334 @@
+/* The tab Learn: the machine of latent diffusion, and chapters that light its parts. A chapter's figures are panels of the
+   noise viewer on one recorded run: the sample's, or the visitor's own once they press Run. */
+
+import { fill, h, isVisible } from "../../static/elements.js";
+import { journey } from "../../static/journey.js";
+import { machine } from "../../static/machine.js";
+import { openTab } from "../../static/opening.js";
+import { ask } from "../../viewer/static/ask.js";
+import { Decodings } from "../../viewer/static/decoded.js";
+import { Painter } from "../../viewer/static/painter.js";
+import { PANELS } from "../../viewer/static/panels.js";
+import { Record } from "../../viewer/static/record.js";
+
+const POLL = 200; // ms between looks at a growing record
+const LOOKS = 20; // one a second, at the blocks of a model that is still loading
+const PATIENCE = 30; // looks at a record that is not there, after its run has ended
+
+// `lights`: parts of the machine; the first of them opens this chapter. `panels`: figures, in the mode of the viewer in
+// which they are drawn. `start`: the share of the run at which it opens. `more`: what the noise viewer opens.
+const CHAPTERS = [
+  { name: "why", lights: ["steps", "output"], panels: ["timeline"] },
+  { name: "forward", lights: ["noising", "latents", "picture"], panels: ["forward"], more: "forward" },
+  {
+    name: "reverse",
+    lights: ["noise", "steps", "unet", "clean"],
+    panels: ["timeline", "panes"],
+    mode: "beginner",
+    start: 0,
+    more: "panes",
+  },
+  { name: "unet", lights: ["unet", "time"], panels: ["architecture"], more: "architecture" },
+  { name: "latent", lights: ["latents", "noise", "clean"], panels: ["timeline", "latent"], more: "latent" },
+  { name: "vae", lights: ["encoder", "decoder", "picture", "output"], panels: ["vae"], more: "vae" },
+  { name: "training", lights: ["time", "unet", "noising"], panels: ["forward"], more: "forward" },
+  {
+    name: "words",
+    lights: ["attention", "prompt", "text_encoder"],
+    panels: ["timeline", "attention"],
+    more: "words",
+  },
+  { name: "guidance", lights: ["guidance", "unet"], panels: ["timeline", "guidance"], more: "guidance" },
+  { name: "others", lights: ["picture", "encoder", "noise"], panels: [], more: "forward" },
+];
+const START = 0.4; // the share of the run at which a chapter opens: shapes are there, and noise is left
+const ALONE = ["architecture", "forward", "vae"]; // panels that need no run
+// Where each part of the machine leads
+const CHAPTER_OF = {
+  picture: "others",
+  encoder: "vae",
+  latents: "latent",
+  noising: "forward",
+  noise: "reverse",
+  unet: "unet",
+  time: "training",
+  attention: "words",
+  steps: "reverse",
+  prompt: "words",
+  text_encoder: "words",
+  guidance: "guidance",
+  clean: "latent",
+  decoder: "vae",
+  output: "why",
+};
+
+export function learn({ element, props, watch }) {
+  const say = (key, values) => fill(props.learn[key], values);
+  // What all chapters share
+  const shared = { record: null, file: null, picture: null, own: false };
+  const painter = new Painter();
+  const drawing = machine({ words: props.machine, pick: (part) => open(CHAPTER_OF[part]) });
+  const shown = h("p", { class: "ls-learn-shown", role: "status" });
+  const numbers = CHAPTERS.map(({ name }, k) =>
+    h(
+      "button",
+      { class: "ls-learn-number", type: "button", "data-chapter": name, onclick: () => open(name) },
+      h("b", {}, String(k + 1)),
+      h("span", {}, say(`chapter.${name}`)),
+    ),
+  );
+  const place = h("div", { class: "ls-learn-place" });
+  const built = new Map(); // name => chapter, from its first opening on
+  let current = null;
+  let hasBegun = false;
+
+  element.replaceChildren(
+    h(
+      "section",
+      { class: "ls-learn", "aria-label": say("title") },
+      h("h2", {}, say("title")),
+      h("p", { class: "ls-learn-intro" }, say("intro")),
+      shown,
+      drawing.element,
+      h("nav", { class: "ls-learn-numbers", "aria-label": say("chapters") }, ...numbers),
+      place,
+    ),
+  );
+
+  /* ------------------------------------------------------------------------------------------ chapters */
+
+  function open(name) {
+    const k = CHAPTERS.findIndex((one) => one.name === name);
+    const chapter = CHAPTERS[k];
+    if (!built.has(name)) {
+      built.set(name, buildChapter(chapter, k));
+      built.get(name).context.index = Math.floor((chapter.start ?? START) * (shared.record?.evaluations.length ?? 0));
+    }
+    current = built.get(name);
+    place.replaceChildren(current.element);
+    drawing.light(chapter.lights);
+    for (const button of numbers) {
+      if (button.dataset.chapter === name) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+    }
+    current.draw();
+  }
+
+  function buildChapter({ name, panels, mode = "expert", more }, k) {
+    const context = contextOf(mode);
+    const parts = panels.map((panel) => ({
+      name: panel,
+      ...PANELS.find((one) => one.name === panel).build(context),
+    }));
+    const none = h("p", { class: "ls-note", hidden: true }, say("none"));
+    const figure = h(
+      "div",
+      { class: "ls-viewer", "data-mode": mode, "data-run": "there", role: "group", "aria-label": say("figure") },
+      none,
+      ...parts.map((part) => part.element),
+    );
+    figure.addEventListener("keydown", (event) => keys(event, context));
+    const turn = (to, word) =>
+      CHAPTERS[to] &&
+      h("button", { class: "ls-button", type: "button", onclick: () => open(CHAPTERS[to].name) }, say(word));
+    const leave = (word, act) => h("button", { class: "ls-button", type: "button", onclick: act }, say(word));
+    context.draw = () => {
+      const { record } = shared;
+      const there = !!record?.evaluations.length;
+      if (there) context.index = Math.min(context.index, record.evaluations.length - 1);
+      const total = there ? Math.max(record.run.total || 0, record.evaluations.length) : 0;
+      none.hidden = there || !parts.some((part) => !ALONE.includes(part.name));
+      for (const part of parts) {
+        const usable = ALONE.includes(part.name) || (there && (part.available?.(record) ?? true));
+        part.element.hidden = !usable;
+        if (usable) part.draw(there ? record.evaluations[context.index] : null, total);
+      }
+      const captions = props.captions[context.state.language];
+      for (const line of figure.querySelectorAll("[data-caption]")) line.textContent = captions[line.dataset.caption];
+    };
+    context.point = (cell) => {
+      context.cell = cell;
+      for (const part of parts) if (!part.element.hidden) part.onPoint?.(cell);
+    };
+    const line = (word, key) => h("p", {}, h("strong", {}, say(word)), " ", say(`chapter.${name}.${key}`));
+    const chapter = h(
+      "article",
+      { class: "ls-learn-chapter", "data-chapter": name },
+      h("h3", {}, `${k + 1}. ${say(`chapter.${name}`)}`),
+      h("p", { class: "ls-learn-text" }, say(`chapter.${name}.text`)),
+      parts.length ? figure : null,
+      h("div", { class: "ls-learn-tasks" }, line("try", "try"), line("question", "question")),
+      h(
+        "div",
+        { class: "ls-learn-ways" },
+        turn(k - 1, "previous"),
+        turn(k + 1, "next"),
+        name === "others" ? leave("image", () => openTab("image_to_image")) : null,
+        name === "others" ? leave("mask", () => openTab("inpaint")) : null,
+        more ? leave("more", () => toViewer(more)) : null,
+      ),
+    );
+    return { element: chapter, context, draw: context.draw };
+  }
+
+  /** What a panel knows of its place: the fields that viewer.js gives. */
+  function contextOf(mode) {
+    const context = {
+      say: (key, values) => fill(props.words[key], values),
+      h,
+      props,
+      state: {
+        mode,
+        language: window.studioLanguage.language,
+        how: "fast",
+        panes: ["x_t", "denoised"],
+        guidance: null,
+      },
+      index: 0,
+      cell: null,
+      painter,
+      caption: (key) => h("p", { class: "ls-gloss", "data-caption": key }),
+      set(changes) {
+        Object.assign(context.state, changes);
+        context.draw();
+      },
+      go(index) {
+        context.index = Math.max(0, Math.min(shared.record.evaluations.length - 1, index));
+        context.draw();
+      },
+      walk: (index) => context.go(index),
+      show: toViewer,
+      value: () => ({ picture: shared.picture, checkpoint: context.checkpoint() }),
+      checkpoint: () => shared.record?.run?.checkpoint || "",
+      trigger: () => {},
+    };
+    for (const name of ["record", "file"])
+      Object.defineProperty(context, name, {
+        get: () => shared[name],
+        set: (next) => {
+          shared[name] = next;
+        },
+      });
+    // The studio knows nothing of the sample's run and is asked only about runs of its own.
+    Object.defineProperty(context, "online", { get: () => false });
+    context.decodings = new Decodings(context);
+    return context;
+  }
+
+  function toViewer(panel) {
+    openTab("noise_viewer");
+    journey.showPanel?.(panel);
+  }
+
+  function keys(event, context) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !shared.record) return;
+    if (event.target.closest("input, textarea, select")) return;
+    const to = { ArrowLeft: context.index - 1, ArrowRight: context.index + 1, Home: 0, End: Infinity }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    context.go(to);
+  }
+
+  /* ------------------------------------------------------------------------------------------- the run */
+
+  /** The sample's run, its picture, and the checkpoint's blocks. */
+  async function begin() {
+    open("why");
+    try {
+      const [bytes, picture] = await Promise.all([file(props.sample.record), file(props.sample.picture)]);
+      if (shared.own) return;
+      const record = new Record("sample", 0);
+      record.take(await bytes.arrayBuffer());
+      shared.record = record;
+      shared.file = new File([await picture.blob()], "sample.png", { type: "image/png" });
+      shown.textContent = say("shown", { prompt: record.run.prompt });
+      illustrate(props.sample.picture);
+      current.context.index = record.evaluations.length - 1;
+    } catch {
+      shown.textContent = say("absent");
+    }
+    current.draw();
+  }
+  async function file(address) {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(String(answer.status));
+    return answer;
+  }
+
+  /** The run's own pictures and the blocks of its checkpoint in the drawing. */
+  async function illustrate(output) {
+    const { record } = shared;
+    drawing.count(record.evaluations.length);
+    const tiles = (latents) => {
+      const canvas = document.createElement("canvas");
+      painter.tiles(canvas, latents, record.shape, 3);
+      return canvas.toDataURL();
+    };
+    const clean = record.clean && tiles(record.clean);
+    drawing.show({ noise: tiles(record.evaluations[0].x_t), clean, output, picture: output });
+    // Asked again while the model is loading. Without an answer the drawing keeps the usual blocks, without shapes.
+    for (let k = 0; k < LOOKS && shared.record === record; k++) {
+      try {
+        return drawing.fit(await ask("architecture", { checkpoint: record.run.checkpoint }));
+      } catch {
+        await new Promise((done) => setTimeout(done, 1000));
+      }
+    }
+  }
+
+  let round = 0;
+  /** Follows the visitor's own run as it grows. */
+  async function follow() {
+    const run = props.value || {};
+    if (run.message) shown.textContent = run.message;
+    if (run.picture && shared.own && shared.record?.job === run.job) finish(run);
+    if (!run.job || (shared.own && shared.job === run.job)) return;
+    shared.own = true;
+    shared.job = run.job;
+    const own = ++round;
+    const record = new Record(run.job, 0);
+    shown.textContent = say("waiting");
+    for (let misses = 0; own === round; ) {
+      const news = await record.grow().catch(() => "none");
+      if (own !== round) return;
+      if (record.evaluations.length) {
+        if (shared.record !== record) {
+          shared.record = record;
+          shared.file = null;
+          shared.picture = null;
+        }
+        if (news === "new") {
+          const { total } = record.run;
+          shown.textContent = say("running", { index: record.evaluations.length, total });
+          current.context.index = record.evaluations.length - 1;
+          if (isVisible(element)) current.draw();
+        }
+      }
+      if (record.ended) break;
+      const { value } = props;
+      if (news === "none" && value.job === run.job && value.ended && ++misses > PATIENCE) {
+        shown.textContent = value.message || say("lost");
+        return;
+      }
+      await new Promise((done) => setTimeout(done, POLL));
+    }
+    shown.textContent = say("shown", { prompt: record.run.prompt });
+    if (props.value.job === run.job && props.value.picture) finish(props.value);
+  }
+  /** The finished picture of the visitor's run is there. */
+  function finish(run) {
+    if (shared.picture === run.picture) return;
+    shared.picture = run.picture;
+    shared.file = null;
+    illustrate(`/picture/${run.picture}`);
+    current.draw();
+  }
+
+  watch("value", follow);
+  // Nothing is built or fetched before the tab is in sight.
+  new IntersectionObserver((entries) => {
+    if (!entries.at(-1).isIntersecting) return;
+    if (!hasBegun) begin();
+    hasBegun = true;
+  }).observe(element);
+}

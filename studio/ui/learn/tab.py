@@ -1,0 +1,55 @@
+"""The tab Learn: a prompt, and the machine with its chapters, which its script draws on a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.engine import Engine
+from studio.asked.fields import TextToImage
+from studio.picture.gallery import Gallery
+from studio.ui import session
+from studio.ui.blocks import WATCHING, html_block
+from studio.ui.text import say, words
+from studio.ui.viewer import noise_viewer
+
+TAB = "learn"
+PANELS = ("timeline", "panes", "architecture", "forward", "latent", "vae", "attention", "guidance")
+RECORD, PICTURE = "sample.safetensors", "sample.png"  # made by training/make_sample.py
+
+
+def build(engine: Engine, gallery: Gallery) -> None:
+    """Draw the tab and connect it."""
+    with gr.Column(elem_classes="ls-viewer-tab"):
+        with gr.Row(elem_classes="ls-ask"):
+            prompt = gr.Textbox(
+                value="",
+                label=say("prompt.label"),
+                placeholder=say("prompt.placeholder"),
+                show_label=False,
+                max_lines=1,
+                elem_id=f"{TAB}-prompt",
+                scale=1,
+            )
+            run = gr.Button(say("learn.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
+        show = html_block(
+            "learn",
+            value=noise_viewer.EMPTY,
+            **noise_viewer.props(PANELS),
+            learn=words("learn"),
+            machine=words("machine"),
+            sample={"record": f"/studio-static/{RECORD}", "picture": f"/studio-static/{PICTURE}"},
+            elem_id=f"{TAB}-chapters",
+        )
+
+    async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        catalog = engine.catalog()
+        ask = {"prompt": prompt, "checkpoint": catalog[0].name if catalog else ""}
+        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
+            if view["state"] != "running" or view["step"] is None:
+                yield noise_viewer.view_of(view)
+
+    gr.on([run.click, prompt.submit], start, [prompt], [show], **WATCHING)

@@ -1,0 +1,62 @@
+"""The tab Learn on the product itself: every chapter and part of the machine, on the sample's run and on one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_built_in_model import MODEL, url  # noqa: F401  (the fixture that serves the product)
+
+pytestmark = pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not in models/")
+
+Visitor = Callable[..., Page]
+# A chapter => what its figure shows once it is live
+FIGURES = {
+    "why": ".ls-film",
+    "forward": "canvas[data-forward=pixels]",
+    "reverse": ".ls-pane canvas",
+    "unet": ".ls-viewer button",
+    "latent": ".ls-panel canvas",
+    "vae": ".ls-panel canvas",
+    "training": ".ls-loss",
+    "words": ".ls-panel canvas",
+    "guidance": "canvas[data-guidance=what_if]",
+    "others": ".ls-learn-tasks",
+}
+
+
+def test_each_chapter_lights_its_parts_and_shows_its_figure_and_a_run_of_ones_own_replaces_the_sample(
+    visitor: Visitor,
+    url: str,  # noqa: F811
+) -> None:
+    page = visitor(url=url, width=1280, height=900)
+    page.get_by_role("tab", name="Learn").click()
+    shown = page.locator(".ls-learn-shown")
+    expect(shown).to_have_text("Shown: a fox in the snow")
+    for name, figure in FIGURES.items():
+        page.locator(f".ls-learn-number[data-chapter={name}]").click()
+        chapter = page.locator(f".ls-learn-chapter[data-chapter={name}]")
+        expect(chapter.locator(figure).first).to_be_visible()
+        expect(page.locator(".ls-machine [data-part].ls-lit").first).to_be_visible()
+        for line in chapter.locator(".ls-learn-tasks p").all_inner_texts():
+            assert line.startswith(("Try ", "Question ")), line
+    parts = page.locator(".ls-machine [data-part]")
+    opened = set()
+    for k in range(parts.count()):
+        parts.nth(k).focus()
+        page.keyboard.press("Enter")
+        opened.add(page.locator(".ls-learn-chapter").get_attribute("data-chapter"))
+    assert opened == set(FIGURES)
+    expect(page.locator(".ls-machine")).to_contain_text("4×16×16")  # of the loaded model
+
+    page.locator(".ls-learn-number[data-chapter=guidance]").click()
+    page.locator("#learn-prompt input, #learn-prompt textarea").fill("a red apple")
+    page.locator("#learn-run").click()
+    expect(shown).to_have_text("Shown: a red apple", timeout=240_000)
+    expect(page.locator(".ls-film")).to_have_attribute("aria-valuenow", "25")
+    page.locator(".ls-learn-number[data-chapter=vae]").click()
+    expect(page.get_by_role("button", name="This run's picture")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="See it in the noise viewer").click()
+    expect(page.get_by_role("tab", name="Noise viewer")).to_have_attribute("aria-selected", "true")
