@@ -55,7 +55,7 @@ def test_each_chapter_lights_its_parts_and_shows_its_figure_and_a_run_of_ones_ow
     page.locator("#learn-prompt input, #learn-prompt textarea").fill("a red apple")
     page.locator("#learn-run").click()
     expect(shown).to_have_text("Shown: a red apple", timeout=240_000)
-    expect(page.locator(".ls-film")).to_have_attribute("aria-valuenow", "25")
+    expect(page.locator(".ls-learn .ls-film")).to_have_attribute("aria-valuenow", "25")
     page.locator(".ls-learn-number[data-chapter=vae]").click()
     expect(page.get_by_role("button", name="This run's picture")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="See it in the noise viewer").click()

@@ -203,7 +203,7 @@ LEARN: Mapping[str, Mapping[str, str]] = {
         "learn.chapter.guidance.question": "w = 0 时会怎样？15 时呢？",
         "learn.chapter.others": "其他起点",
         "learn.chapter.others.text": "同一台机器还能做更多。图生图不从纯噪声开始，而是从加了一些噪声的图片开始。"
-        "局部重绘只重新生成遮罩之下的部分。在噪声查看器中，t 决定图片保留多少。",
+        "局部重绘只重新生成蒙版之下的部分。在噪声查看器中，t 决定图片保留多少。",
         "learn.chapter.others.try": "生成一张图片，再发送到图生图，分别用强度 0.3 和 0.8。",
         "learn.chapter.others.question": "哪种强度保留物体的位置，哪种只保留颜色？",
         "machine.label": "潜空间扩散的机器",
