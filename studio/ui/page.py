@@ -24,8 +24,8 @@ from studio.ui.compare import api as compare_api
 from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
 from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image
-from studio.ui.library import tab as library_tab
 from studio.ui.learn import tab as learn_tab
+from studio.ui.library import tab as library_tab
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
 from studio.ui.text import say, words
