@@ -19,7 +19,7 @@ from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language
 from studio.ui.chinese_spacing import spaced
 from studio.ui.language import speaking
-from studio.ui.learn.texts import LEARN
+from studio.ui.learn_texts import LEARN
 
 DEFAULT_LANGUAGE = language.DEFAULT
 

@@ -15,7 +15,7 @@ from studio.ui import text
 
 UI = Path(text.__file__).parent
 PYTHON = sorted(
-    p for p in UI.rglob("*.py") if p.name not in ("text.py", "texts.py", "chinese.py", "chinese_messages.py")
+    p for p in UI.rglob("*.py") if p.name not in ("text.py", "learn_texts.py", "chinese.py", "chinese_messages.py")
 )
 SCRIPTS = sorted(UI.rglob("*.js"))
 # The login page and the terminal speak from the same catalogue.
