@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
 from studio.picture.library import reading
-from studio.picture.library.library import Library, Shown, Viewer
+from studio.picture.library.library import Library, Shown
+from studio.picture.library.search import Viewer
 from studio.picture.library.trash import DAYS
 from studio.ui.library.settings import settings_of
 from studio.ui.text import spoken
@@ -46,6 +48,7 @@ class LibraryRoutes:
                 Route("/library/thumbnail/{picture_id}", self.thumbnail),
                 Route("/library/rate", self.rate, methods=["POST"]),
                 Route("/library/board", self.board, methods=["POST"]),
+                Route("/library/board/change", self.change_board, methods=["POST"]),
                 Route("/library/delete", self.delete, methods=["POST"]),
                 Route("/library/restore", self.restore, methods=["POST"]),
                 Route("/library/pictures.zip", self.zip, methods=["POST"]),
@@ -80,8 +83,9 @@ class LibraryRoutes:
         }
 
     async def choices(self, request: Request) -> Response:
-        """GET: the models, LoRAs and boards to choose from."""
-        return await _answered(partial(self.library.choices, viewer_of(request)))
+        """GET: the models, LoRAs, sizes and boards to choose from."""
+        viewer = viewer_of(request)
+        return await _answered(lambda: asdict(self.library.choices(viewer)))
 
     async def one(self, request: Request) -> Response:
         """GET: a picture with all that its file says."""
@@ -144,6 +148,16 @@ class LibraryRoutes:
             return self.library.put_on_board(viewer, one, order.get("board"), order.get("on") is not False)
 
         return await self._each(request, put)
+
+    async def change_board(self, request: Request) -> Response:
+        """POST {"board": name, "to": new name, or null to remove it}; answers its pictures."""
+        order, viewer = json_object(await request.body()), viewer_of(request)
+
+        def change() -> dict[str, Any] | None:
+            pictures = self.library.change_board(viewer, order.get("board"), order.get("to"))
+            return {"pictures": pictures} if pictures is not None else None
+
+        return await _answered(change)
 
     async def delete(self, request: Request) -> Response:
         """POST {"pictures": [ids]}: into the trash; answers how many, and after how many days they are gone."""

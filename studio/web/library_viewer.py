@@ -11,7 +11,8 @@ from starlette.requests import Request
 
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.picture.library.library import MAX_PAGE, OWNER, Search, Viewer
+from studio.picture.library.library import MAX_PAGE
+from studio.picture.library.search import OWNER, Search, Viewer
 from studio.web.answers import is_owner
 from studio.web.owner import HEADER
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from studio.picture.gallery import Gallery
-from studio.picture.library.library import Viewer, forget_thumbnail
+from studio.picture.library.search import Viewer
+from studio.picture.library.thumbnails import forget_thumbnail
 from studio.picture.library.trash import Trash
 from studio.web.board import Board
 

@@ -94,3 +94,33 @@ def test_selected_pictures_are_saved_as_a_zip(visitor: Visitor, full: Studio) ->
     assert len(zipfile.ZipFile(download.value.path()).namelist()) == 2
     page.get_by_role("button", name="Select none").click()
     expect(page.get_by_role("group", name="Selected pictures")).to_be_hidden()
+
+
+def test_boards_and_the_other_filters(visitor: Visitor, full: Studio) -> None:
+    page = opened(visitor, full)
+    for place in (0, 1):
+        page.locator(".ls-library-tile").nth(place).get_by_role("checkbox").check()
+    page.get_by_role("group", name="Selected pictures").get_by_role("combobox").fill("To print")
+    page.keyboard.press("Enter")
+    boards = page.get_by_role("group", name="Boards")
+    boards.get_by_role("button", name="To print").click()
+    expect(page.locator(".ls-library-count")).to_have_text("2 pictures")
+    boards.get_by_role("button", name="Rename board").click()
+    page.keyboard.type("Wall")
+    page.keyboard.press("Enter")
+    expect(boards.get_by_role("button", name="Wall")).to_have_attribute("aria-pressed", "true")
+    page.locator(".ls-library-open").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Take off the board Wall").click()
+    expect(dialog.get_by_role("button", name="Take off the board Wall")).to_have_count(0)
+    page.keyboard.press("Escape")
+    boards.get_by_role("button", name="Wall · 1").click()
+    boards.get_by_role("button", name="Remove board").click()
+    expect(page.get_by_text("The board Wall is removed. Its pictures are still here.")).to_be_visible()
+    expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")
+    page.get_by_role("button", name="More filters").click()
+    page.get_by_label("Size", exact=True).select_option("16x16")
+    page.get_by_label("Until", exact=True).fill("2020-01-01")
+    expect(page.get_by_text("No picture matches the search.")).to_be_visible()
+    page.get_by_role("button", name="Remove all filters").click()
+    expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from studio.picture.gallery import Gallery
-from studio.picture.library.library import OWNER, Library, Search, Viewer
+from studio.picture.library.library import Library
+from studio.picture.library.search import OWNER, Search, Viewer
 from studio.picture.library.trash import FOLDER
 from tests.web.asgi import Visitor
 from tests.web.test_share_pictures import Folder, save
@@ -133,3 +134,40 @@ def test_a_deleted_pictures_number_is_not_given_again(tmp_path: Path) -> None:
     assert second.file_name != first.file_name
     assert Gallery(tmp_path).path(first.id, "a" * 32) is None
     assert not (tmp_path / FOLDER).exists()
+
+
+def test_boards_are_made_renamed_and_removed_each_persons_own(folder: Folder) -> None:
+    (ann, ann_id), (bob, bob_id) = folder.guest(), folder.guest()
+    hers, his = save(folder.gallery, ann_id), save(folder.gallery, bob_id)
+    assert ids(ann) == [hers.id]
+    assert ids(bob) == [his.id]
+    assert post(ann, "board", pictures=[hers.id], board=" to  print ").status == 200
+    assert ids(ann, "board=to+print") == [hers.id]
+    assert ann("/library/choices").json()["boards"] == [["to print", 1]]
+    assert ann("/library/choices").json()["sizes"] == [[8, 8]]
+    assert bob("/library/choices").json()["boards"] == folder.here("/library/choices").json()["boards"] == []
+    assert post(bob, "board/change", board="to print", to=None).status == 404
+    assert post(ann, "board/change", board="to print", to="x" * 61).status == 400
+    assert post(ann, "board/change", board="to print", to="on the wall").json() == {"pictures": [hers.id]}
+    assert ann(f"/library/one/{hers.id}").json()["boards"] == ["on the wall"]
+    assert post(ann, "board/change", board="on the wall", to=None).json() == {"pictures": [hers.id]}
+    assert ann("/library/choices").json()["boards"] == []
+    assert ids(ann) == [hers.id], "the pictures of a board that is removed stay"
+
+
+def test_boards_are_there_after_a_start_anew(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+    one, other = save(gallery, "a" * 32), save(gallery, "a" * 32)
+    library = Library(gallery)
+    library.look(10)
+    library.put_on_board(OWNER, one.id, "old", True)
+    library.put_on_board(OWNER, other.id, "new", True)
+    assert set(library.change_board(OWNER, "old", "new") or ()) == {one.id}
+    library.put_on_board(OWNER, other.id, "gone", True)
+    library.change_board(OWNER, "gone")
+    library.close()
+    again = Library(gallery)
+    try:
+        assert again.choices(OWNER).boards == [("new", 2)]
+    finally:
+        again.close()

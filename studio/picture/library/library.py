@@ -6,68 +6,33 @@ nothing but what the gallery knows as theirs, and nothing of other programs' fol
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.asked.messages import Message
-from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
+from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.picture.decode import read_picture
 from studio.picture.gallery import Gallery
 from studio.picture.library import database
 from studio.picture.library.database import Row
-from studio.picture.library.marks import MAX_BOARD_CHARACTERS, MAX_BOARDS, MAX_RATING, Marks
+from studio.picture.library.marks import MAX_BOARDS, MAX_RATING, Marks, board_name
 from studio.picture.library.scan import Scanner, low_priority
+from studio.picture.library.search import Search, Viewer, condition_of, scope_of
+from studio.picture.library.thumbnails import Thumbnails, read_file
 from studio.picture.library.trash import Trash
 
 logger = logging.getLogger(__name__)
 
-THUMBNAIL_SIDE = 256  # pixels, the longer side
-THUMBNAILS = ".thumbnails"  # the folder of those that were made
 MAX_PAGE = 500  # pictures of one question
+MAX_SIZES = 40  # to choose from, the most frequent
 FIRST_LOOK_SECONDS = 0.25  # that a question waits for what is new
-_MAKING = 2  # thumbnails at one time
 _COLUMNS = "p.id, p.root, p.folder, p.name, p.owner, p.cell, p.saved, p.width, p.height, p.prompt, p.model, p.loras, "
 _COLUMNS += "p.program, p.number, coalesce(r.rating, 0)"
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Who asks. `person`: the visitor; "" for the owner of the studio, who sees all."""
-
-    person: str = ""
-
-    @property
-    def digest(self) -> str:
-        """What the index knows them by."""
-        return hashlib.sha256(self.person.encode("utf-8", "surrogatepass")).hexdigest() if self.person else ""
-
-
-OWNER = Viewer()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What is looked for. `text` as a person types it; "" and None: anything. `since`, `until`: seconds since 1970.
-    `size`: pixels. `cells`: the cells of comparisons instead of pictures."""
-
-    text: str = ""
-    model: str = ""
-    lora: str = ""
-    board: str = ""
-    rating: int = 0
-    since: float | None = None
-    until: float | None = None
-    width: int | None = None
-    height: int | None = None
-    cells: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +43,16 @@ class Shown:
     rating: int
     place: tuple[float, int]
     foreign: bool  # of another program's folder, so that it can only be looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What there is to choose from: `sizes` as width and height, `boards` with how many pictures lie on each."""
+
+    models: list[str]
+    loras: list[str]
+    sizes: list[tuple[int, int]]
+    boards: list[tuple[str, int]]
 
 
 class Library:
@@ -95,7 +70,7 @@ class Library:
         self._counts: dict[tuple[object, ...], int] = {}
         self._counted = -1
         self._marked = 0
-        self._making = threading.Semaphore(_MAKING)
+        self._thumbnails = Thumbnails(gallery.outputs_dir)
         self.trash = Trash(gallery.outputs_dir)
 
     def _open(self) -> None:
@@ -159,7 +134,7 @@ class Library:
         """Pictures, newest first: those after a place, or from the `offset`th on. `until`: no later ones than the index
         had when it had this number."""
         self._open()
-        where, values = self._where(viewer, search, until)
+        where, values = condition_of(viewer, search, until)
         if after is not None:
             where += " AND (p.saved, p.number) < (?, ?)"
             values += after
@@ -174,7 +149,7 @@ class Library:
     def count(self, viewer: Viewer, search: Search, until: int | None = None) -> int:
         """How many pictures there are. Counted once as long as nothing changes."""
         self._open()
-        where, values = self._where(viewer, search, until)
+        where, values = condition_of(viewer, search, until)
         now = self._scanner.changes + self._marked
         key = (where, *values)
         with self._lock:
@@ -191,23 +166,24 @@ class Library:
         with self._lock:
             return int(self._connection.execute("SELECT coalesce(max(number), 0) FROM pictures").fetchone()[0])
 
-    def choices(self, viewer: Viewer) -> dict[str, list[str]]:
-        """The models, LoRAs and boards that there are to choose from."""
+    def choices(self, viewer: Viewer) -> Choices:
+        """What there is to choose from."""
         self._open()
-        where, values = self._where(viewer, Search())
+        where, values = condition_of(viewer, Search())
+        size = "SELECT p.width, p.height FROM pictures p WHERE {} AND p.width > 0 GROUP BY 1, 2 ORDER BY count(*) DESC"
         with self._lock:
             ask = self._connection.execute
             models = [row[0] for row in ask(f"SELECT DISTINCT p.model FROM pictures p WHERE {where}", values)]
             lists = [row[0] for row in ask(f"SELECT DISTINCT p.loras FROM pictures p WHERE {where}", values)]
-            boards = ask("SELECT DISTINCT board FROM boards WHERE person = ? ORDER BY board", (viewer.digest,))
-            board_names = [row[0] for row in boards]
+            sizes = ask(f"{size.format(where)} LIMIT ?", (*values, MAX_SIZES)).fetchall()
+            boards = self._marks.boards(viewer.digest, *scope_of(viewer))
         loras = {name for names in lists for name in names.split("\n") if name}
-        return {"models": sorted(filter(None, models)), "loras": sorted(loras), "boards": board_names}
+        return Choices(models=sorted(filter(None, models)), loras=sorted(loras), sizes=sorted(sizes), boards=boards)
 
     def one(self, viewer: Viewer, picture_id: str) -> Shown | None:
         """A picture that they may see; None for any other id, and for a file that is gone."""
         self._open()
-        where, values = self._scope(viewer)
+        where, values = scope_of(viewer)
         sql = (
             f"SELECT {_COLUMNS} FROM pictures p LEFT JOIN ratings r ON r.picture = p.id AND r.person = ? "
             f"WHERE p.id = ? AND {where}"
@@ -219,9 +195,8 @@ class Library:
 
     def boards_of(self, viewer: Viewer, picture_id: str) -> list[str]:
         """The boards that a picture lies on."""
-        sql = "SELECT board FROM boards WHERE person = ? AND picture = ? ORDER BY board"
         with self._lock:
-            return [row[0] for row in self._connection.execute(sql, (viewer.digest, picture_id))]
+            return self._marks.boards_of(viewer.digest, picture_id)
 
     def content(self, shown: Shown) -> tuple[bytes | Path, str]:
         """A picture for a browser: the file that the studio has made, or another's, decoded. With its media type.
@@ -229,32 +204,14 @@ class Library:
         path = shown.row.path
         if shown.row.owner:
             return path, "image/png"
-        image = read_picture(_read(path))
+        image = read_picture(read_file(path))
         content = io.BytesIO()
         image.save(content, "JPEG", quality=92)
         return content.getvalue(), "image/jpeg"
 
     def thumbnail(self, shown: Shown) -> bytes | None:
-        """A JPEG of at most 256 pixels a side, made once; None for a file that cannot be decoded."""
-        picture_id = shown.row.id
-        stored = _thumbnail_file(self._gallery.outputs_dir, picture_id)
-        with suppress(OSError):
-            if stored.stat().st_mtime >= shown.row.saved:
-                return stored.read_bytes()
-        with self._making:
-            try:
-                image = read_picture(_read(shown.row.path))
-            except (InvalidRequest, OSError):
-                return None
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        content = io.BytesIO()
-        image.save(content, "JPEG", quality=82)
-        with suppress(OSError):
-            stored.parent.mkdir(parents=True, exist_ok=True)
-            part = stored.with_name(f".{secrets.token_hex(8)}.part")
-            part.write_bytes(content.getvalue())
-            part.replace(stored)
-        return content.getvalue()
+        """A JPEG of at most 256 pixels a side; None for a file that cannot be decoded."""
+        return self._thumbnails.of(shown.row)
 
     # ------------------------------------------------------------------------------------------------ marks, trash
 
@@ -267,16 +224,27 @@ class Library:
 
     def put_on_board(self, viewer: Viewer, picture_id: str, board: object, on: bool) -> bool:
         """Put a picture on a board, which begins with it, or take it off. As `rate`."""
-        name = " ".join(board.split()) if isinstance(board, str) else ""
-        if not 0 < len(name) <= MAX_BOARD_CHARACTERS or not name.isprintable():
-            allowed = Message("a name of 1 to {most} characters", most=MAX_BOARD_CHARACTERS)
-            raise InvalidRequest(Problem("board", quoted_value(board), allowed))
-        there = self.choices(viewer)["boards"]
-        if on and name not in there and len(there) >= MAX_BOARDS:
-            raise InvalidRequest(
-                Problem("board", quoted_value(name), Message("at most {most} boards", most=MAX_BOARDS))
-            )
+        name = board_name("board", board)
+        self._open()
+        with self._lock:
+            is_one_more = on and not self._marks.has_board(viewer.digest, name)
+            if is_one_more and self._marks.count_boards(viewer.digest) >= MAX_BOARDS:
+                allowed = Message("at most {most} boards", most=MAX_BOARDS)
+                raise InvalidRequest(Problem("board", quoted_value(name), allowed))
         return self._note(viewer, picture_id, board=name, on=on)
+
+    def change_board(self, viewer: Viewer, board: object, to: object = None) -> list[str] | None:
+        """Give a board another name, that of another board to put both together; without `to` remove it. Returns the
+        ids of its pictures, which stay where they are; None for a board that is not theirs. Raises InvalidRequest."""
+        name, new = board_name("board", board), None if to is None else board_name("to", to)
+        self._open()
+        with self._lock:
+            if not self._marks.has_board(viewer.digest, name):
+                return None
+            pictures = self._marks.on_board(viewer.digest, name)
+            self._marks.change_board(viewer.digest, name, new)
+            self._marked += 1
+        return pictures
 
     def _note(self, viewer: Viewer, picture_id: str, **mark: Any) -> bool:
         if self.one(viewer, picture_id) is None:
@@ -304,7 +272,7 @@ class Library:
     def restore(self, viewer: Viewer, picture_id: str) -> bool:
         """Move a picture back from the trash; False where it is not there, or not theirs. Raises OSError."""
         self._open()
-        where, values = self._scope(viewer)
+        where, values = scope_of(viewer)
         columns = _COLUMNS.replace("p.number, coalesce(r.rating, 0)", "p.number, 0")
         with self._lock:
             sql = f"SELECT {columns} FROM deleted p WHERE p.id = ? AND {where}"
@@ -322,39 +290,6 @@ class Library:
 
     # ----------------------------------------------------------------------------------------------------- helpers
 
-    def _scope(self, viewer: Viewer) -> tuple[str, tuple[Any, ...]]:
-        """What they may see, as a condition."""
-        return ("1", ()) if not viewer.person else ("p.owner = ?", (viewer.digest,))
-
-    def _where(self, viewer: Viewer, search: Search, until: int | None = None) -> tuple[str, tuple[Any, ...]]:
-        scope, scope_values = self._scope(viewer)
-        match = database.match_of(search.text)
-        conditions: list[tuple[str, tuple[Any, ...]] | None] = [
-            (scope, scope_values),
-            ("p.cell = ?", (int(search.cells),)),
-            ("p.number IN (SELECT rowid FROM words WHERE words MATCH ?)", (match,)) if match else None,
-            ("p.model = ?", (search.model,)) if search.model else None,
-            ("instr(char(10) || p.loras || char(10), char(10) || ? || char(10))", (search.lora,))
-            if search.lora
-            else None,
-            ("p.saved >= ?", (search.since,)) if search.since is not None else None,
-            ("p.saved < ?", (search.until,)) if search.until is not None else None,
-            ("p.width = ?", (search.width,)) if search.width else None,
-            ("p.height = ?", (search.height,)) if search.height else None,
-            (
-                "p.id IN (SELECT picture FROM ratings WHERE person = ? AND rating >= ?)",
-                (viewer.digest, search.rating),
-            )
-            if search.rating
-            else None,
-            ("p.id IN (SELECT picture FROM boards WHERE person = ? AND board = ?)", (viewer.digest, search.board))
-            if search.board
-            else None,
-            ("p.number <= ?", (until,)) if until is not None else None,
-        ]
-        present = [one for one in conditions if one is not None]
-        return " AND ".join(sql for sql, _ in present), tuple(value for _, values in present for value in values)
-
     def _shown(self, values: tuple[Any, ...]) -> Shown:
         names = ("id", "root", "folder", "name", "owner", "cell", "saved", "width", "height", "prompt", "model")
         row = Row(
@@ -364,16 +299,6 @@ class Library:
         )
         foreign = row.root != str(self._gallery.outputs_dir)
         return Shown(row=row, rating=values[14], place=(row.saved, values[13]), foreign=foreign)
-
-
-def forget_thumbnail(outputs_dir: Path, picture_id: str) -> None:
-    """Delete the thumbnail of a picture that is deleted for good."""
-    with suppress(OSError):
-        _thumbnail_file(outputs_dir, picture_id).unlink()
-
-
-def _thumbnail_file(outputs_dir: Path, picture_id: str) -> Path:
-    return outputs_dir / THUMBNAILS / picture_id[:2] / f"{picture_id}.jpg"
 
 
 def _name(row: Row) -> str:
@@ -386,8 +311,3 @@ def _is_there(path: Path) -> bool:
         return path.resolve() == path and path.is_file()
     except OSError:
         return False
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_IMAGE_BYTES + 1)

@@ -8,7 +8,7 @@ const STARS = [1, 2, 3, 4, 5];
 
 /** Opens the picture at `place`. `fetchAt(place)` is the picture there, `remove([id])` puts it into the trash; `undo` is
     the line that brings back; `onClose(place)` comes with the last place. */
-export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove, total, onRating, onClose }) {
+export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove, shelf, total, onRating, onClose }) {
   const { box, body } = openDialog(say("large"), say("close"));
   box.classList.add("ls-library-large");
   let one = null;
@@ -29,6 +29,7 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
   const save = h("a", { class: "ls-button" }, icon("save"), say("download"));
   const bin = h("button", { type: "button", onclick: () => toTrash() }, say("delete"));
   const facts = h("div", { class: "ls-library-facts" });
+  const lyingOn = h("div", { class: "ls-library-lying-on" });
   const problem = h("p", { role: "alert" });
   const bar = h(
     "div",
@@ -40,7 +41,7 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
     save,
     bin,
   );
-  body.append(h("figure", {}, image), bar, problem, undo, facts);
+  body.append(h("figure", {}, image), bar, problem, undo, lyingOn, facts);
 
   const attempt = async (act) => {
     try {
@@ -65,7 +66,30 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
     bin.hidden = one.foreign;
     drawStars();
     const whole = await attempt(() => fetchJson(`/library/one/${picture.id}`));
-    if (whole && one === picture) drawFacts(whole);
+    if (whole && one === picture) {
+      drawFacts(whole);
+      drawBoards(whole.boards);
+    }
+  }
+
+  function drawBoards(names) {
+    const picture = one;
+    const put = async (board, isOn) => {
+      if (await shelf.put([picture.id], board, isOn, attempt)) {
+        const others = names.filter((name) => name !== board);
+        if (one === picture) drawBoards(isOn ? [...others, board] : others);
+      }
+    };
+    const chip = (name) =>
+      h(
+        "button",
+        { type: "button", "aria-label": say("take_off_board", { name }), onclick: () => put(name, false) },
+        `${name} ×`,
+      );
+    lyingOn.replaceChildren(
+      ...names.map(chip),
+      shelf.field((board) => put(board, true)),
+    );
   }
 
   function drawStars() {

@@ -2,6 +2,8 @@
    is fetched page by page, so that a hundred thousand pictures scroll as a hundred do. */
 
 import { fill, h, icon } from "../../static/elements.js";
+import { boards } from "./boards.js";
+import { filters } from "./filters.js";
 import { largeView } from "./large_view.js";
 
 const PAGE = 120; // pictures of one request
@@ -11,8 +13,6 @@ const TILE = 180; // pixels at least, in a wider window
 const ROWS_AROUND = 2; // rows drawn above and below what is in sight
 const LOOK = 4000; // ms between two looks for new pictures
 const SOON = 700; // ms, while the folders are still being looked through
-const PAUSE = 250; // ms after the last key of a search
-const STARS = [1, 2, 3, 4, 5];
 
 async function fetchJson(address, order) {
   const post = order && {
@@ -41,23 +41,14 @@ export function library({ element, props }) {
 
   /* ------------------------------------------------------------------------------------------------- frame */
 
-  const search = h("input", { type: "search", "aria-label": say("search"), placeholder: say("search") });
-  const models = h("select", { "aria-label": say("model") }, h("option", { value: "" }, say("any_model")));
-  const rating = h(
-    "select",
-    { "aria-label": say("rating") },
-    h("option", { value: "" }, say("any_rating")),
-    ...STARS.map((stars) => h("option", { value: stars }, say(stars < 5 ? "stars_up" : "stars", { stars }))),
-  );
   const count = h("p", { class: "ls-library-count", role: "status" });
   const message = h("p", { class: "ls-library-message", role: "alert" });
   const undo = h("div", { class: "ls-library-undo", role: "status" });
   const selection = h("div", { class: "ls-library-selection", role: "group", "aria-label": say("selection") });
   const wall = h("ul", { class: "ls-library-wall", "aria-label": say("pictures") });
   const none = h("p", { class: "ls-library-none", hidden: true });
-  const tools = h("div", { class: "ls-library-tools" }, search, models, rating, count);
+  const sieve = filters({ say, count, onChange: () => look(true) });
   const undoPlace = h("div", {}, undo);
-  element.replaceChildren(h("div", { class: "ls-library" }, tools, message, undoPlace, selection, none, wall));
   selection.hidden = true;
 
   const attempt = async (act) => {
@@ -71,13 +62,34 @@ export function library({ element, props }) {
     }
   };
 
+  const shelf = boards({
+    say,
+    attempt,
+    fetchJson,
+    onChoice: () => (clear(), look(true)),
+    onChange: async () => (await lookForChoices(), look(true)),
+    offerUndo,
+  });
+  const top = h(
+    "div",
+    { class: "ls-library" },
+    sieve.element,
+    shelf.element,
+    message,
+    undoPlace,
+    selection,
+    none,
+    wall,
+  );
+  element.replaceChildren(top);
+
   /* ------------------------------------------------------------------------------------------------ fetching */
 
   const query = (more) => {
-    const values = { q: search.value.trim(), model: models.value, rating: rating.value, ...more };
+    const values = { ...sieve.values(), board: shelf.board(), ...more };
     return new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""));
   };
-  const isFiltered = () => Boolean(search.value.trim() || models.value || rating.value);
+  const isFiltered = () => Boolean(shelf.board()) || sieve.isActive();
   let question = 0;
   let timer = null;
 
@@ -98,7 +110,7 @@ export function library({ element, props }) {
       none.hidden = total > 0;
       none.textContent = say(isLooking ? "looking" : isFiltered() ? "no_match" : "empty");
       count.textContent = total ? say(total === 1 ? "count_one" : "count", { count: total.toLocaleString() }) : "";
-      tools.hidden = !total && !isFiltered();
+      sieve.element.hidden = !total && !isFiltered();
     }
     if (isSeen) timer = setTimeout(lookAgain, answer && !answer.complete ? SOON : LOOK);
   }
@@ -107,11 +119,9 @@ export function library({ element, props }) {
   async function lookForChoices() {
     const answer = await attempt(() => fetchJson("/library/choices"));
     if (!answer) return;
-    const now = models.value;
-    models.replaceChildren(
-      models.options[0],
-      ...answer.models.map((name) => h("option", { value: name, selected: name === now }, name)),
-    );
+    sieve.draw(answer);
+    if (shelf.draw(answer.boards)) look(true);
+    drawSelection();
   }
 
   /** The picture at a place; null until its page is here. */
@@ -216,6 +226,10 @@ export function library({ element, props }) {
       h("button", { type: "button", class: "ls-button", onclick: act }, sign ? icon(sign) : null, say(key));
     selection.replaceChildren(
       h("span", {}, say("selected", { count: chosen.size })),
+      shelf.field((board) => shelf.put([...chosen.keys()], board, true).then((done) => done && clear())),
+      shelf.board()
+        ? button("take_off", () => shelf.put([...chosen.keys()], shelf.board(), false).then((done) => done && clear()))
+        : "",
       button("zip", saveZip, "save"),
       button("delete", () => remove([...chosen.keys()])),
       button("clear", clear),
@@ -241,9 +255,7 @@ export function library({ element, props }) {
     if (!answer) return false;
     const { done, days } = answer;
     const key = done.length === 1 ? "deleted_one" : "deleted";
-    const back = h("button", { type: "button", class: "ls-button", onclick: () => restore(done) }, icon("undo"));
-    back.append(say("undo"));
-    undo.replaceChildren(h("span", {}, say(key, { count: done.length, days })), back);
+    offerUndo(say(key, { count: done.length, days }), () => restore(done));
     if (done.length < ids.length) message.textContent = say("not_deleted", { count: ids.length - done.length });
     done.forEach((id) => chosen.delete(id));
     drawSelection();
@@ -251,9 +263,15 @@ export function library({ element, props }) {
     return true;
   }
   async function restore(ids) {
-    if (!(await attempt(() => fetchJson("/library/restore", { pictures: ids })))) return;
-    undo.replaceChildren();
+    if (!(await attempt(() => fetchJson("/library/restore", { pictures: ids })))) return false;
     await look(true);
+    return true;
+  }
+  /** A line that says what was done, with a button that takes it back. */
+  function offerUndo(sentence, back) {
+    const act = async () => (await back()) && undo.replaceChildren();
+    const button = h("button", { type: "button", class: "ls-button", onclick: act }, icon("undo"), say("undo"));
+    undo.replaceChildren(h("span", {}, sentence), button);
   }
 
   /* ------------------------------------------------------------------------------------------------- large */
@@ -268,6 +286,7 @@ export function library({ element, props }) {
       fetchAt,
       fetchJson,
       remove,
+      shelf,
       total: () => total,
       onRating: () => draw(true),
       onClose: (last) => {
@@ -283,10 +302,6 @@ export function library({ element, props }) {
 
   /* --------------------------------------------------------------------------------------------------- news */
 
-  let pause = null;
-  search.addEventListener("input", () => (clearTimeout(pause), (pause = setTimeout(() => look(true), PAUSE))));
-  models.addEventListener("change", () => look(true));
-  rating.addEventListener("change", () => look(true));
   document.addEventListener("scroll", drawSoon, { capture: true, passive: true });
   new ResizeObserver(drawSoon).observe(wall);
   new IntersectionObserver(([entry]) => {
