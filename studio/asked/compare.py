@@ -172,7 +172,7 @@ class Comparison:
         return [
             (
                 evaluations(cell.scheduler, cell.steps) if cell.steps else 0,
-                cell.prompt.rows(2 if cell.guidance_scale > 1 else 1),
+                cell.prompt.rows(2 if cell.guidance_scale != 1 else 1),
                 cell.width * cell.height,
             )
             for cell in cells

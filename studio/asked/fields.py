@@ -82,7 +82,7 @@ class Making:
     )
     num_inference_steps: int | None = number(1, 150, None, whole=True, suits=True, a1111="Steps", place="steps")
     guidance_scale: float | None = number(
-        1, 30, None, suits=True, a1111="CFG scale", is_recorded=True, place="steps", step=0.1
+        0, 30, None, suits=True, a1111="CFG scale", is_recorded=True, place="steps", step=0.1
     )
     seed: int | None = row("seed", None, a1111="Seed", place="seed")
     variation_strength: float = number(

@@ -203,7 +203,7 @@ def resolve(
         width=width,
         height=height,
         num_inference_steps=request.num_inference_steps or suits.num_inference_steps,
-        guidance_scale=request.guidance_scale or suits.guidance_scale,
+        guidance_scale=suits.guidance_scale if request.guidance_scale is None else request.guidance_scale,
         scheduler=scheduler,
         noise_schedule=resolve_noise_schedule(scheduler, schedule, suits.prediction_type),
         strength=request.strength if isinstance(request, ImageToImage) else 1.0,

@@ -8,20 +8,24 @@ from typing import Literal, get_args
 
 SchedulerName = Literal[
     "ddim", "ddpm", "pndm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde",
-    "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis", "lcm", "tcd",
+    "dpmpp_2m_sde_heun", "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis", "lcm", "tcd",
 ]  # fmt: skip
 NoiseScheduleName = Literal[
-    "automatic", "normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ays", "as_configured"
-]
+    "automatic", "normal", "karras", "exponential", "polyexponential", "kl_optimal", "beta", "sgm_uniform", "simple",
+    "turbo", "ays", "as_configured",
+]  # fmt: skip
 
 NOISE_SCHEDULES: Mapping[str, str] = {
     "automatic": "Automatic",
     "normal": "Normal",
     "karras": "Karras",
     "exponential": "Exponential",
+    "polyexponential": "Polyexponential",
+    "kl_optimal": "KL Optimal",
     "beta": "Beta",
     "sgm_uniform": "SGM uniform",
     "simple": "Simple",
+    "turbo": "Turbo",
     "ays": "AYS",
     "as_configured": "As configured",
 }
@@ -29,7 +33,7 @@ NOISE_SCHEDULES: Mapping[str, str] = {
 _EVERY_SCHEDULE: tuple[NoiseScheduleName, ...] = get_args(NoiseScheduleName)
 # Schedulers that work on integer timesteps have no list of sigmas to write a curve into.
 _INTEGER_SCHEDULES: tuple[NoiseScheduleName, ...] = (
-    "automatic", "normal", "sgm_uniform", "simple", "ays", "as_configured",
+    "automatic", "normal", "sgm_uniform", "simple", "turbo", "ays", "as_configured",
 )  # fmt: skip
 
 
@@ -48,6 +52,7 @@ class SchedulerFacts:
 SCHEDULERS: Mapping[str, SchedulerFacts] = {
     "dpmpp_2m": SchedulerFacts(label="DPM++ 2M", automatic="karras"),
     "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential", adds_noise=True),
+    "dpmpp_2m_sde_heun": SchedulerFacts(label="DPM++ 2M SDE Heun", automatic="exponential", adds_noise=True),
     "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential", adds_noise=True),
     "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True, adds_noise=True),
     "euler": SchedulerFacts(label="Euler"),

@@ -10,7 +10,7 @@ import torch
 def branches(guidance_scale: float) -> int:
     """How many rows of the U-Net call one image needs. At scale 1 the negative prompt has no effect, so its row is left
     out."""
-    return 2 if guidance_scale > 1 else 1
+    return 1 if guidance_scale == 1 else 2
 
 
 def guide(model_output: torch.Tensor, guidance_scale: float) -> torch.Tensor:

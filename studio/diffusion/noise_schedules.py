@@ -42,6 +42,8 @@ def noise_schedule_timesteps(noise_schedule: NoiseScheduleName, num_inference_st
         return np.linspace(last, 0, n + 1)[:-1]
     if noise_schedule == "simple":
         return np.array([last - int(i * (last + 1) / n) for i in range(n)], dtype=np.float64)
+    if noise_schedule == "turbo":  # evenly spaced from the last one on, as Forge's
+        return np.round((n - np.arange(n)) * (last + 1) / n) - 1
     if noise_schedule == "beta":
         from scipy.stats import beta  # slow to import and needed by this schedule alone
 
@@ -71,8 +73,11 @@ def noise_schedule_sigmas(
     ramp = np.linspace(0, 1, n)
     if noise_schedule == "karras":  # Karras et al. 2022, equation 5, rho = 7
         return (sigma_max ** (1 / 7) + ramp * (sigma_min ** (1 / 7) - sigma_max ** (1 / 7))) ** 7
-    if noise_schedule == "exponential":
+    # Polyexponential at its usual power, 1, is the exponential curve.
+    if noise_schedule in ("exponential", "polyexponential"):
         return np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), n))
+    if noise_schedule == "kl_optimal":  # Sabour et al. 2024: evenly spaced in the arc tangent
+        return np.tan((1 - ramp) * math.atan(sigma_max) + ramp * math.atan(sigma_min))
     if noise_schedule == "ays":  # Sabour et al. 2024: ten optimal steps, log-linear between them
         table = np.array([*ays_sigmas, sigma_min])
         places = np.linspace(0, 1, len(table))

@@ -149,6 +149,7 @@ _PRESERVING: Mapping[SchedulerName, SchedulerRow] = {
     ),
     "dpmpp_2m": _multistep("dpmsolver++", 2),
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2),
+    "dpmpp_2m_sde_heun": _multistep("sde-dpmsolver++", 2, solver_type="heun"),
     "dpmpp_3m_sde": _multistep("sde-dpmsolver++", 3),
     "unipc": SchedulerRow(class_name="UniPCMultistepScheduler", scale="preserving"),
     "deis": SchedulerRow(
@@ -162,6 +163,7 @@ _EDM: Mapping[SchedulerName, SchedulerRow] = {  # the class has no third order o
     "euler": SchedulerRow(class_name="EDMEulerScheduler", scale="edm", writing="edm", takes_generator=True),
     "dpmpp_2m": _multistep("dpmsolver++", 2, "edm"),
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2, "edm"),
+    "dpmpp_2m_sde_heun": _multistep("sde-dpmsolver++", 2, "edm", solver_type="heun"),
 }
 _FLOW: Mapping[SchedulerName, SchedulerRow] = {
     "euler": SchedulerRow(
@@ -172,6 +174,7 @@ _FLOW: Mapping[SchedulerName, SchedulerRow] = {
     ),
     "dpmpp_2m": _multistep("dpmsolver++", 2, "flow"),
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2, "flow"),
+    "dpmpp_2m_sde_heun": _multistep("sde-dpmsolver++", 2, "flow", solver_type="heun"),
     "dpmpp_3m_sde": _multistep("sde-dpmsolver++", 3, "flow"),
     "unipc": SchedulerRow(class_name="UniPCMultistepScheduler", scale="flow", writing="sigmas"),
 }

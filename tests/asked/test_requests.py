@@ -31,7 +31,7 @@ def refused(**given: object) -> dict[str, str]:
         ("num_inference_steps", v)
         for v in (0, -3, 2.5, 151, 1001, True, "20", "abc", math.nan, math.inf, [20], {"a": 1}, 2**70)
     ]
-    + [("guidance_scale", v) for v in (0.99, 30.01, 1e9, -5, math.nan, math.inf, -math.inf, "5", True, [5])]
+    + [("guidance_scale", v) for v in (-0.01, 30.01, 1e9, -5, math.nan, math.inf, -math.inf, "5", True, [5])]
     + [("width", v) for v in (0, 56, -64, 513, 2056, 10**6, 64.5, math.nan, math.inf, "128", [128], True)]
     + [("height", v) for v in (0, 56, 2056, 100, "abc", [])]
     + [("num_images_per_prompt", v) for v in (0, 17, 10**6, 1.5, None, "2", False)]

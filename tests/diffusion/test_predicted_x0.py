@@ -32,7 +32,7 @@ KINDS = [
 ]
 NO_WORDS = ChunkedPrompt(parse_prompt(""))
 RETURNS_X0 = ("ddim", "ddpm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde")
-CONVERTS = ("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc")
+CONVERTS = ("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "unipc")
 
 
 checkpoint = functools.cache(tiny_components)

@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler
 from diffusers.schedulers import AysSchedules
 from scipy.stats import beta
 
-from studio.asked.schedulers import SCHEDULERS, evaluations, steps_run
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, evaluations, steps_run
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule, make_schedule
 from tests.tiny import SCHEDULER_CONFIG
@@ -34,6 +34,8 @@ def formula_timesteps(noise_schedule: str, n: int) -> np.ndarray[Any, Any] | Non
         return np.array([999 - 999 * i / n for i in range(n)])
     if noise_schedule == "simple":
         return np.array([999.0 - int(i * 1000 / n) for i in range(n)])
+    if noise_schedule == "turbo":
+        return np.array([round((n - i) * 1000 / n) - 1.0 for i in range(n)])
     if noise_schedule == "beta":
         found = [round(beta.ppf(1 - i / n, 0.6, 0.6) * 999) for i in range(n)]
         return np.array(list(dict.fromkeys(found)), dtype=float)
@@ -54,7 +56,10 @@ def formula_sigmas(noise_schedule: str, n: int) -> np.ndarray[Any, Any]:
         return np.array(
             [(high ** (1 / 7) + i / max(n - 1, 1) * (low ** (1 / 7) - high ** (1 / 7))) ** 7 for i in range(n)]
         )
-    if noise_schedule == "exponential":
+    if noise_schedule == "kl_optimal":
+        places = [i / max(n - 1, 1) for i in range(n)]
+        return np.array([math.tan(p * math.atan(low) + (1 - p) * math.atan(high)) for p in places])
+    if noise_schedule in ("exponential", "polyexponential"):
         return np.array([high * (low / high) ** (i / max(n - 1, 1)) for i in range(n)])
     table = [*AysSchedules["StableDiffusionSigmas"][:10], low]
     found = []
@@ -74,7 +79,7 @@ def first_of_each_step(values: list[float], run: Schedule) -> np.ndarray[Any, An
     return np.array(values[::2] if second_order else values)
 
 
-@pytest.mark.parametrize("noise_schedule", ["normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ays"])
+@pytest.mark.parametrize("noise_schedule", [s for s in NOISE_SCHEDULES if s not in ("automatic", "as_configured")])
 @pytest.mark.parametrize("name", SIGMA_SCHEDULERS)
 def test_sigmas_equal_their_formula(name: str, noise_schedule: str) -> None:
     for n in (1, 2, 25):
@@ -89,7 +94,7 @@ def test_sigmas_equal_their_formula(name: str, noise_schedule: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIGMA_SCHEDULERS)
-@pytest.mark.parametrize("noise_schedule", ["karras", "exponential", "ays"])
+@pytest.mark.parametrize("noise_schedule", ["karras", "exponential", "kl_optimal", "ays"])
 def test_timesteps_fit_their_sigmas(name: str, noise_schedule: str) -> None:
     """Where the curve is one of sigmas, the U-Net is told the timestep of that sigma, to within its rounding."""
     run = schedule(name, noise_schedule, 25)
@@ -99,7 +104,7 @@ def test_timesteps_fit_their_sigmas(name: str, noise_schedule: str) -> None:
         assert below * (1 - 1e-4) <= level.sigma <= above * (1 + 1e-4)
 
 
-@pytest.mark.parametrize("noise_schedule", ["normal", "sgm_uniform", "simple", "ays"])
+@pytest.mark.parametrize("noise_schedule", ["normal", "sgm_uniform", "simple", "turbo", "ays"])
 @pytest.mark.parametrize("name", TIMESTEP_SCHEDULERS)
 def test_integer_timesteps_equal_their_formula(name: str, noise_schedule: str) -> None:
     if noise_schedule not in SCHEDULERS[name].noise_schedules:

@@ -46,6 +46,7 @@ _ETA: Mapping[str, float] = {
     "dpm2_a": 1.0,
     "dpmpp_sde": 1.0,
     "dpmpp_2m_sde": 1.0,
+    "dpmpp_2m_sde_heun": 1.0,
     "dpmpp_3m_sde": 1.0,
 }
 

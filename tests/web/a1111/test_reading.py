@@ -115,7 +115,7 @@ def test_the_schedule_at_the_end_of_a_name_counts_and_the_other_is_named() -> No
         ({"steps": "20"}, "steps", "whole numbers from 1 to 150"),
         ({"steps": 0}, "steps", "whole numbers from 1 to 150"),
         ({"steps": 10**9}, "steps", "whole numbers from 1 to 150"),
-        ({"cfg_scale": float("nan")}, "cfg_scale", "numbers from 1 to 30"),
+        ({"cfg_scale": float("nan")}, "cfg_scale", "numbers from 0 to 30"),
         ({"width": 10**6}, "width", "multiples of 8"),
         ({"width": 513}, "width", "multiples of 8"),
         ({"height": -64}, "height", "multiples of 8"),
