@@ -199,7 +199,7 @@ def test_the_scale_of_the_first_control_is_an_axis_and_all_cells_have_the_same_m
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        comparison(x_values="nine", y_values="0", width=65)
+        comparison(x_values="nine", y_values="-1", width=65)
     assert [problem.field for problem in refused.value.problems] == ["x_values", "y_values", "width"]
 
 

@@ -21,7 +21,8 @@ SEED = 1234
 STEPS = 8
 GUIDANCE = 7.5
 WITH_CURVE_FLAGS = [
-    "euler", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis",
+    "euler", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun",
+    "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis",
 ]  # fmt: skip
 
 

@@ -79,6 +79,19 @@ def test_numbers_out_of_range_are_named(line: str, key: str) -> None:
     assert found.settings["prompt"] == "a fox"
 
 
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("CFG_0.9.png", {"guidance_scale": 0.9, "seed": 5}),
+        ("schedule_KL_Optimal.png", {"noise_schedule": "kl_optimal"}),
+    ],
+)
+def test_guidance_below_one_and_kl_optimal_are_taken(name: str, fits: dict[str, object]) -> None:
+    found = taken(name)
+    assert found.settings.items() >= fits.items()
+    assert found.left_out == ()
+
+
 def test_a_second_pass_that_is_too_large_goes_and_its_upscaler_is_named() -> None:
     found = taken("hires2x.png")
     assert not any(name.startswith("hires_") for name in found.settings)

@@ -111,7 +111,7 @@ def test_the_schedule_at_the_end_of_a_name_counts_and_the_other_is_named() -> No
     [
         ({"sampler_name": "Restart"}, "sampler_name", "DPM++ 2M"),
         ({"sampler_index": "DPM fast"}, "sampler_index", "Euler a"),
-        ({"scheduler": "polyexponential"}, "scheduler", "Karras"),
+        ({"scheduler": "align_your_steps_GITS"}, "scheduler", "Karras"),
         ({"steps": "20"}, "steps", "whole numbers from 1 to 150"),
         ({"steps": 0}, "steps", "whole numbers from 1 to 150"),
         ({"steps": 10**9}, "steps", "whole numbers from 1 to 150"),
