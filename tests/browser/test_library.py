@@ -124,3 +124,24 @@ def test_boards_and_the_other_filters(visitor: Visitor, full: Studio) -> None:
     expect(page.get_by_text("No picture matches the search.")).to_be_visible()
     page.get_by_role("button", name="Remove all filters").click()
     expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")
+
+
+def test_two_pictures_before_and_after_by_keyboard(visitor: Visitor, full: Studio) -> None:
+    page = opened(visitor, full)
+    for place in (0, 1):
+        page.locator(".ls-library-tile").nth(place).get_by_role("checkbox").check()
+    page.get_by_role("button", name="Before and after").click()
+    dialog = page.get_by_role("dialog")
+    divider = dialog.get_by_role("slider")
+    expect(divider).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(divider).to_have_attribute("aria-valuenow", "52")
+    row = dialog.get_by_role("row", name="Seed")
+    expect(row.get_by_role("cell")).to_have_text([str(MANY - 2), str(MANY - 1)])
+    expect(dialog.get_by_role("row", name="Model")).to_have_count(0)
+    page.keyboard.press("x")
+    expect(row.get_by_role("cell")).to_have_text([str(MANY - 1), str(MANY - 2)])
+    page.keyboard.press("3")
+    expect(dialog.get_by_role("status")).to_have_text("They are 0.33 of 255 apart on average, and at most 1.")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Before and after")).to_be_focused()

@@ -143,6 +143,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.language.",
         "viewer.group.",
         "library.fact.",
+        "library.mode.",
         "viewer.symbol.",
         "viewer.formula.",
         "viewer.undefined.",

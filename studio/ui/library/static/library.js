@@ -2,6 +2,7 @@
    is fetched page by page, so that a hundred thousand pictures scroll as a hundred do. */
 
 import { fill, h, icon } from "../../static/elements.js";
+import { beforeAfter } from "./before_after.js";
 import { boards } from "./boards.js";
 import { filters } from "./filters.js";
 import { largeView } from "./large_view.js";
@@ -230,6 +231,7 @@ export function library({ element, props }) {
       shelf.board()
         ? button("take_off", () => shelf.put([...chosen.keys()], shelf.board(), false).then((done) => done && clear()))
         : "",
+      chosen.size === 2 ? button("before_after", openPair) : "",
       button("zip", saveZip, "save"),
       button("delete", () => remove([...chosen.keys()])),
       button("clear", clear),
@@ -275,6 +277,8 @@ export function library({ element, props }) {
   }
 
   /* ------------------------------------------------------------------------------------------------- large */
+
+  const openPair = () => beforeAfter({ say, pictures: [...chosen.values()], fetchJson, nameOf });
 
   function openLarge(place) {
     isLarge = true;
