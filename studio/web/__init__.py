@@ -117,7 +117,7 @@ def middleware(
         Middleware(ProgramRoutes, programs=access.programs, engine=engine),
         Middleware(Rates),
         *(one.layer for one in interfaces),
-        Middleware(Api, engine=engine, gallery=gallery, room=room),
+        Middleware(Api, engine=engine, gallery=gallery, library=library, room=room),
         Middleware(LibraryRoutes, library=library),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),

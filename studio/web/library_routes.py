@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest
 from studio.picture.library import reading
-from studio.picture.library.library import Library, Shown
+from studio.picture.library.library import MAX_TOGETHER, Library, Shown
 from studio.picture.library.search import Viewer
 from studio.picture.library.trash import DAYS
 from studio.ui.library.settings import settings_of
@@ -27,7 +27,6 @@ from studio.web.answers import json_object, refusal
 from studio.web.library_viewer import limit_of, number_of, search_of, viewer_of
 from studio.web.share_pictures import zip_stream
 
-MAX_TOGETHER = 2000  # pictures of one command
 PAGE = 120
 _STORED = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
 _NOT_STORED = {"cache-control": "no-store"}

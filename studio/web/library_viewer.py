@@ -18,7 +18,7 @@ from studio.web.owner import HEADER
 
 MAX_SEARCH_CHARACTERS = 500
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-_CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)-(\d{1,12})")
+_CURSOR = re.compile(r"(-?\d{1,12}(?:\.\d{1,9})?)-(\d{1,12})")
 _NUMBER = re.compile(r"\d{1,9}")
 
 
@@ -45,8 +45,12 @@ def search_of(values: Mapping[str, str]) -> Search:
     day = Message("a day as 2026-11-29")
     size = read("size", Message("a size as 512x768"), lambda text: _size(text))
     rating = read("rating", Message("whole numbers from {low} to {high}", low=0, high=5), _rating)
+    text = values.get("q", "")
+    if len(text) > MAX_SEARCH_CHARACTERS:
+        allowed = Message("text of at most {most} characters", most=MAX_SEARCH_CHARACTERS)
+        problems.append(Problem("q", Message("a text of {count} characters", count=len(text)), allowed))
     search = Search(
-        text=values.get("q", "")[:MAX_SEARCH_CHARACTERS],
+        text=text,
         model=values.get("model", ""),
         lora=values.get("lora", ""),
         board=values.get("board", ""),
@@ -62,13 +66,13 @@ def search_of(values: Mapping[str, str]) -> Search:
     return search
 
 
-def number_of(values: Mapping[str, str], name: str, default: int, most: int = 999_999_999) -> int:
+def number_of(values: Mapping[str, str], name: str, default: int, most: int = 999_999_999, *, least: int = 0) -> int:
     """A whole number among the parameters. Raises InvalidRequest."""
     text = values.get(name, "")
     if not text:
         return default
-    if not _NUMBER.fullmatch(text) or int(text) > most:
-        allowed = Message("whole numbers from {low} to {high}", low=0, high=most)
+    if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        allowed = Message("whole numbers from {low} to {high}", low=least, high=most)
         raise InvalidRequest(Problem(name, quoted_value(text), allowed))
     return int(text)
 

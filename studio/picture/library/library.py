@@ -29,6 +29,7 @@ from studio.picture.library.trash import Trash
 logger = logging.getLogger(__name__)
 
 MAX_PAGE = 500  # pictures of one question
+MAX_TOGETHER = 2000  # pictures of one command
 MAX_SIZES = 40  # to choose from, the most frequent
 FIRST_LOOK_SECONDS = 0.25  # that a question waits for what is new
 _COLUMNS = "p.id, p.root, p.folder, p.name, p.owner, p.cell, p.saved, p.width, p.height, p.prompt, p.model, p.loras, "

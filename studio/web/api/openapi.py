@@ -15,8 +15,9 @@ from studio.asked.requests import REQUEST_KINDS
 from studio.ui import language
 from studio.web.api import event_forms
 from studio.web.api.errors import ROOT
+from studio.web.api.library_forms import BODIES
 from studio.web.api.operations import OPERATIONS, Operation
-from studio.web.api.schemas import PICTURE, Schema, comparison_schema, question_schemas, request_schema
+from studio.web.api.schemas import PICTURE, Schema, comparison_schema, object_schema, question_schemas, request_schema
 
 _REF = "#/components/schemas/{name}"
 _ERROR: Schema = {"application/json": {"schema": {"$ref": _REF.format(name="ErrorAnswer")}}}
@@ -60,6 +61,7 @@ def _document() -> dict[str, Any]:
                 "Picture": PICTURE,
                 **{kind: request_schema(form) for kind, form in REQUEST_KINDS.items()},
                 "compare": comparison_schema(),
+                **{name: object_schema(fields, list(required)) for name, (fields, required) in BODIES.items()},
                 "question": {"oneOf": list(question_schemas().values())},
             },
         },

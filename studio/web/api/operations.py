@@ -9,6 +9,7 @@ from typing import Any
 from studio.answered.errors import ErrorType
 from studio.asked.requests import REQUEST_KINDS
 from studio.web.api import forms
+from studio.web.api import library_forms as library
 
 WHOLE_NUMBER: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 999_999}
 FLAG: Mapping[str, Any] = {"type": "integer", "enum": [0, 1]}
@@ -156,6 +157,64 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/models",
         summary="The models that are here",
         answer=forms.ModelsForm,
+    ),
+    Operation(
+        name="library",
+        method="GET",
+        path="/library",
+        summary="Your pictures, newest first; the owner's without a token are all of this machine",
+        query=library.SEARCH,
+        answer=library.LibraryPage,
+        errors=("invalid",),
+    ),
+    Operation(
+        name="library_choices",
+        method="GET",
+        path="/library/choices",
+        summary="The models, LoRAs, sizes and boards that a search can be made of",
+        answer=library.LibraryChoices,
+    ),
+    Operation(
+        name="library_one",
+        method="GET",
+        path="/library/pictures/{picture}",
+        summary="A picture with all that its file says of how it was made, and its boards",
+        answer=library.LibraryOne,
+        errors=("not_found",),
+    ),
+    Operation(
+        name="library_file",
+        method="GET",
+        path="/library/pictures/{picture}/file",
+        summary="The picture: as the studio has saved it, or another program's as JPEG",
+        answer="image/*",
+        errors=("not_found", "invalid"),
+    ),
+    Operation(
+        name="library_thumbnail",
+        method="GET",
+        path="/library/pictures/{picture}/thumbnail",
+        summary="The picture with at most 256 pixels a side",
+        answer="image/jpeg",
+        errors=("not_found",),
+    ),
+    *(
+        Operation(
+            name=name,
+            method="POST",
+            path=path,
+            summary=summary,
+            body=name,
+            answer=library.LibraryChange,
+            errors=(*BODY_ERRORS, "not_found"),
+        )
+        for name, path, summary in (
+            ("library_rate", "/library/rate", "Give pictures 1 to 5 stars, or 0 for none"),
+            ("library_board", "/library/board", "Put pictures on a board, which begins with them, or take them off"),
+            ("library_change_board", "/library/board/change", "Rename or remove a board; its pictures stay"),
+            ("library_delete", "/library/delete", "Move pictures into the trash, for a week"),
+            ("library_restore", "/library/restore", "Bring pictures back from the trash"),
+        )
     ),
     Operation(
         name="openapi",

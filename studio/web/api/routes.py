@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.answered.engine import Engine, UnknownJob
-from studio.answered.errors import ApiError, error_of, error_of_status
+from studio.answered.errors import ApiError
 from studio.answered.events import ENDS, JobSummary
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
@@ -26,51 +25,29 @@ from studio.asked.prompt_notices import control_characters
 from studio.asked.questions import QUESTION_KINDS, parse
 from studio.asked.requests import REQUEST_KINDS, Kind
 from studio.picture.gallery import Gallery
+from studio.picture.library.library import Library
 from studio.ui.models import labels
-from studio.ui.text import say, spoken_text
 from studio.web.api import forms, once
+from studio.web.api.answering import NOT_STORED, json_answer, with_typed_errors
 from studio.web.api.bodies import BadBody, Bodies
 from studio.web.api.errors import ROOT, is_ours, response
+from studio.web.api.library import LibraryApi
 from studio.web.api.openapi import document
 from studio.web.api.operations import OPERATIONS
 from studio.web.api.streams import END, Streams, so_far
 from studio.web.api.uploads import PictureUploads
-from studio.web.owner import HEADER, NO_COOKIE_HEADER
-from studio.web.upload_room import NoRoom, UploadRoom
+from studio.web.owner import HEADER
+from studio.web.upload_room import UploadRoom
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
-_NOT_STORED = {"cache-control": "no-store"}
-
-Handler = Callable[["Api", Request], Awaitable[Response]]
-
-
-def _with_typed_errors(handler: Handler) -> Handler:
-    """An error of what was asked becomes an answer; any other goes on, to be logged."""
-
-    @wraps(handler)
-    async def answer(self: Api, request: Request) -> Response:
-        try:
-            return await handler(self, request)
-        except BadBody as bad:
-            error = error_of_status(bad.status, str(bad))
-        except NoRoom as full:
-            error = ApiError("no_room", str(full))
-        except Exception as raised:
-            api_error = error_of(raised)
-            if api_error is None:
-                raise
-            error = api_error
-        if error.type == "not_found" and NO_COOKIE_HEADER in request.headers:
-            error = msgspec.structs.replace(error, message=f"{error.message} {say('api.no_cookie')}")
-        return response(error)
-
-    return answer
 
 
 class Api:
     """ASGI middleware: answers what is below `/api/v1/` and passes everything else on."""
 
-    def __init__(self, app: ASGIApp, *, engine: Engine, gallery: Gallery, room: UploadRoom | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, engine: Engine, gallery: Gallery, library: Library, room: UploadRoom | None = None
+    ) -> None:
         """`room`: where uploads are counted."""
         self.app = app
         self.engine = engine
@@ -80,6 +57,8 @@ class Api:
         self.once = once.Once()
         # A request of any kind is taken by one method.
         handlers = {kind: self.make for kind in REQUEST_KINDS}
+        of_library = LibraryApi(library, self.bodies)
+        handlers |= {name: getattr(of_library, name) for name in dir(of_library) if name.startswith("library")}
         self.router = Router(
             [
                 Route(ROOT + one.path, handlers.get(one.name) or getattr(self, one.name), methods=[one.method])
@@ -94,7 +73,7 @@ class Api:
 
     # ------------------------------------------------------------------------------------------------- jobs
 
-    @_with_typed_errors
+    @with_typed_errors
     async def make(self, request: Request) -> Response:
         """Take a run. The name of its kind is the last part of the address."""
         kind = REQUEST_KINDS[request.url.path.rpartition("/")[2]]
@@ -104,7 +83,7 @@ class Api:
             order = _run(kind, values)
             return await self._take(request, order, body)
 
-    @_with_typed_errors
+    @with_typed_errors
     async def compare(self, request: Request) -> Response:
         """Take a comparison."""
         async with self.bodies.json(request) as body:
@@ -122,21 +101,21 @@ class Api:
         )
         return _acceptance(job, control_characters(body.get("prompt"), body.get("negative_prompt")))
 
-    @_with_typed_errors
+    @with_typed_errors
     async def upload(self, request: Request) -> Response:
         """Keep a picture."""
         content_type = request.headers.get("content-type", "")
         if not content_type.startswith("image/"):
             raise BadBody("The body must be a picture, with a header such as Content-Type: image/png.", 415)
-        return _json(forms.UploadKept(id=await self.bodies.upload(request)), status=201)
+        return json_answer(forms.UploadKept(id=await self.bodies.upload(request)), status=201)
 
-    @_with_typed_errors
+    @with_typed_errors
     async def jobs(self, request: Request) -> Response:
         """This visitor's jobs."""
         summaries = await self.engine.jobs(owner=request.headers[HEADER])
-        return _json(forms.JobList(jobs=tuple(forms.job_form(one) for one in summaries)))
+        return json_answer(forms.JobList(jobs=tuple(forms.job_form(one) for one in summaries)))
 
-    @_with_typed_errors
+    @with_typed_errors
     async def job(self, request: Request) -> Response:
         """One job."""
         job_id, owner = request.path_params["job"], request.headers[HEADER]
@@ -147,7 +126,7 @@ class Api:
         cells = None
         if summary.comparison is not None:
             cells = await self.engine.ask(Cells(job_id=job_id), owner=owner)
-        return _json(forms.job_form(summary, events, cells))
+        return json_answer(forms.job_form(summary, events, cells))
 
     async def _summary(self, job_id: str, owner: str) -> JobSummary:
         for one in await self.engine.jobs(owner=owner):
@@ -155,7 +134,7 @@ class Api:
                 return one
         raise UnknownJob("This job does not exist any more.")
 
-    @_with_typed_errors
+    @with_typed_errors
     async def events(self, request: Request) -> Response:
         """The events of a job."""
         job_id, owner = request.path_params["job"], request.headers[HEADER]
@@ -165,14 +144,14 @@ class Api:
             return Response(status_code=204)  # which ends a browser's EventSource
         return await self.streams.open(job_id, owner=owner, previews=bool(numbers.get("previews")))
 
-    @_with_typed_errors
+    @with_typed_errors
     async def cancel(self, request: Request) -> Response:
         """Stop a job."""
         job_id = request.path_params["job"]
         stopped = await self.engine.cancel(job_id, owner=request.headers[HEADER])
-        return _json(forms.JobStopped(job=job_id, stopped=stopped))
+        return json_answer(forms.JobStopped(job=job_id, stopped=stopped))
 
-    @_with_typed_errors
+    @with_typed_errors
     async def again(self, request: Request) -> Response:
         """Run an interrupted job again."""
         order = RunAgain(job_id=request.path_params["job"])
@@ -180,16 +159,16 @@ class Api:
 
     # ------------------------------------------------------------------------------------- what was made, and of what
 
-    @_with_typed_errors
+    @with_typed_errors
     async def record(self, request: Request) -> Response:
         """What was recorded of a run."""
         numbers: dict[str, Any] = _numbers(request, "image", "since", "until", "lean")
         part = RecordPart(**numbers | {"lean": bool(numbers.get("lean"))})
         job_id, owner = request.path_params["job"], request.headers[HEADER]
         data = await self.engine.record(job_id, part, owner=owner)
-        return Response(data, media_type="application/octet-stream", headers=_NOT_STORED)
+        return Response(data, media_type="application/octet-stream", headers=NOT_STORED)
 
-    @_with_typed_errors
+    @with_typed_errors
     async def picture(self, request: Request) -> Response:
         """The PNG as it was saved."""
         find, owner = self.gallery.path, request.headers[HEADER]
@@ -199,7 +178,7 @@ class Api:
         headers = {"cache-control": "private, max-age=31536000, immutable"}
         return FileResponse(path, media_type="image/png", headers=headers)
 
-    @_with_typed_errors
+    @with_typed_errors
     async def question(self, request: Request) -> Response:
         """A question of the noise viewer."""
         name, owner = request.path_params["question"], request.headers[HEADER]
@@ -212,9 +191,9 @@ class Api:
                 image = await self.bodies.picture("image", body.pop("image"), owner)
             question = parse(name, _texts(body), image)
         answer = await self.engine.ask(question, owner=owner)
-        return Response(answer.content, media_type=answer.media_type, headers=_NOT_STORED)
+        return Response(answer.content, media_type=answer.media_type, headers=NOT_STORED)
 
-    @_with_typed_errors
+    @with_typed_errors
     async def models(self, request: Request) -> Response:
         """The models that are here."""
         listing = await self.engine.ask(ModelList())
@@ -227,18 +206,18 @@ class Api:
             )
             for one in listing.models
         )
-        return _json(forms.ModelsForm(models=models))
+        return json_answer(forms.ModelsForm(models=models))
 
-    @_with_typed_errors
+    @with_typed_errors
     async def openapi(self, request: Request) -> Response:
         """This description."""
-        return Response(await run_in_threadpool(document), media_type="application/json", headers=_NOT_STORED)
+        return Response(await run_in_threadpool(document), media_type="application/json", headers=NOT_STORED)
 
 
 def _acceptance(job: str, notes: Sequence[str] = ()) -> Response:
     url = f"{ROOT}/jobs/{job}"
     form = forms.JobAccepted(job=job, url=url, events=f"{url}/events", notes=tuple(notes))
-    return _json(form, status=202, headers={"location": url})
+    return json_answer(form, status=202, headers={"location": url})
 
 
 def _run(kind: Kind, values: dict[str, Any]) -> SubmitRun:
@@ -283,12 +262,3 @@ def _texts(body: Mapping[str, object]) -> dict[str, str]:
         if value is not None:
             texts[name] = value if isinstance(value, str) else str(value)
     return texts
-
-
-def _json(form: forms.Form, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(
-        msgspec.json.encode(form, enc_hook=spoken_text),
-        status,
-        {**_NOT_STORED, **(headers or {})},
-        media_type="application/json",
-    )

@@ -46,7 +46,7 @@ def request_schema(kind: Kind) -> Schema:
     """The body of a request of one kind."""
     rows = kind.rows().values()
     properties = {row.name: row_schema(row) for row in rows} | {"attention": ATTENTION}
-    return _object(properties, [row.name for row in rows if row.is_required])
+    return object_schema(properties, [row.name for row in rows if row.is_required])
 
 
 def comparison_schema() -> Schema:
@@ -61,7 +61,7 @@ def comparison_schema() -> Schema:
         properties[axis] = {"type": "string", "enum": list(AXIS_FIELDS), "description": "what is varied"}
         properties[f"{axis}_values"] = values
     required = [name for name, row in FORM_ROWS.items() if row.is_required and name not in optional]
-    return _object(properties, [*required, "x", "x_values"])
+    return object_schema(properties, [*required, "x", "x_values"])
 
 
 def question_schema(kind: type[Question]) -> Schema:
@@ -87,7 +87,7 @@ def question_schema(kind: type[Question]) -> Schema:
             required.append(one.name)
         else:
             properties[one.name]["default"] = one.default
-    return _object(properties, required) | {"description": str(kind.__doc__).strip()}
+    return object_schema(properties, required) | {"description": str(kind.__doc__).strip()}
 
 
 def question_schemas() -> Mapping[str, Schema]:
@@ -147,8 +147,9 @@ def control_schema() -> Schema:
             properties[one.name] = {"type": "string", "enum": list(PREPROCESSORS), "default": one.default}
         else:
             properties[one.name] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS}
-    return _object(properties, ["model", "image"])
+    return object_schema(properties, ["model", "image"])
 
 
-def _object(properties: Mapping[str, Schema], required: list[str]) -> Schema:
+def object_schema(properties: Mapping[str, Mapping[str, Any]], required: list[str]) -> Schema:
+    """An object with these fields and no others."""
     return {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}

@@ -454,6 +454,36 @@ def one_stream_too_many(studio: Studio, program: Program) -> Answer:
     return program("GET", f"/jobs/{job}/events")
 
 
+def saved_picture(program: Program) -> str:
+    picture = str(program.finished(done(program))["pictures"][0]["id"])
+    assert program("GET", "/library").json()["total"] == 1
+    return picture
+
+
+def board(program: Program) -> str:
+    assert program("POST", "/library/board", {"pictures": [saved_picture(program)], "board": "b"}).status == 200
+    return "b"
+
+
+def change_of_library(path: str, more: dict[str, object]) -> dict[int, Case]:
+    def change(studio: Studio, program: Program) -> Answer:
+        picture = saved_picture(program)
+        if path.endswith("restore"):
+            assert program("POST", "/library/delete", {"pictures": [picture]}).status == 200
+        answer = program("POST", path, {"pictures": [picture, "x"]} | more)
+        assert answer.json()["done"] == [picture]
+        return answer
+
+    return {200: change, 404: lambda studio, program: program("POST", path, {"pictures": ["x"]} | more)}
+
+
+def broken_foreign_picture(studio: Studio) -> Answer:
+    """Of the owner's folder: a PNG of which only the header is left."""
+    (studio.engine.gallery.outputs_dir / "broken.png").write_bytes(png()[:60])
+    [one] = call(studio.app, f"{V1}/library").json()["pictures"]
+    return call(studio.app, f"{V1}/library/pictures/{one['id']}/file")
+
+
 CASES: dict[str, dict[int, Case]] = {
     **{kind: submission(kind) for kind in BODIES},
     "upload": {
@@ -504,6 +534,38 @@ CASES: dict[str, dict[int, Case]] = {
         409: refused("/questions/schedule", {"checkpoint": "small-world-128"}, Refused("not loaded")),
     },
     "models": {200: lambda studio, program: program("GET", "/models")},
+    "library": {
+        200: lambda studio, program: program("GET", "/library"),
+        422: lambda studio, program: program("GET", "/library", query="limit=0"),
+    },
+    "library_choices": {200: lambda studio, program: program("GET", "/library/choices")},
+    "library_one": {
+        200: lambda studio, program: program("GET", f"/library/pictures/{saved_picture(program)}"),
+        404: lambda studio, program: program("GET", "/library/pictures/x"),
+    },
+    "library_file": {
+        200: lambda studio, program: program("GET", f"/library/pictures/{saved_picture(program)}/file"),
+        404: lambda studio, program: program("GET", "/library/pictures/x/file"),
+        422: lambda studio, program: broken_foreign_picture(studio),
+    },
+    "library_thumbnail": {
+        200: lambda studio, program: program("GET", f"/library/pictures/{saved_picture(program)}/thumbnail"),
+        404: lambda studio, program: program("GET", "/library/pictures/x/thumbnail"),
+    },
+    **{
+        name: of_a_body(path, {"pictures": ["x"]} | more) | change_of_library(path, more)
+        for name, path, more in (
+            ("library_rate", "/library/rate", {"rating": 3}),
+            ("library_board", "/library/board", {"board": "b"}),
+            ("library_delete", "/library/delete", {}),
+            ("library_restore", "/library/restore", {}),
+        )
+    },
+    "library_change_board": {
+        **of_a_body("/library/board/change", {"board": "b"}),
+        200: lambda studio, program: program("POST", "/library/board/change", {"board": board(program), "to": "c"}),
+        404: lambda studio, program: program("POST", "/library/board/change", {"board": "b"}),
+    },
     "openapi": {200: lambda studio, program: program("GET", "/openapi.json")},
 }  # fmt: skip
 
