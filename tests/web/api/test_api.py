@@ -318,7 +318,7 @@ WRONG: dict[str, list[object]] = {
     "prompt": [None, 3, ["x"], {"a": 1}, "x" * 20_001],
     "width": ["128", 65, 0, -8, 4096, 1.5, True, [128]],
     "num_inference_steps": [0, 151, "20", 2.5, {}],
-    "guidance_scale": [0.5, 31, "5", True],
+    "guidance_scale": [-0.5, 31, "5", True],
     "seed": [-2, 2**63, 1.5, True, "x"],
     "scheduler": ["nothing", 3, ["ddim"]],
     "checkpoint": ["nowhere", "../../etc/passwd", "", 3],
