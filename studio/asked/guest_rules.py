@@ -21,6 +21,7 @@ from studio.asked.refused_words import RefusedWords, has_negative_weight, texts_
 from studio.asked.requests import RANGES, Request
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import NoiseScheduleName, resolve_noise_schedule
+from studio.asked.template import NO_WILDCARDS, Wildcards
 
 # The fields whose value an owner may fix for a lesson.
 LOCKABLE = (
@@ -41,12 +42,14 @@ _OF_BRANCH = {"noise_seed": "seed"}
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """`models`: ids of those that may be named; None: all. `refused_words` as the owner has typed them. `locked`: pairs
-    of a field and its value. `safety_checker`: finished pictures are looked at, and nothing is shown before."""
+    of a field and its value. `safety_checker`: finished pictures are looked at, and nothing is shown before.
+    `wildcards`: prompts may ask for lines of the owner's wildcard files."""
 
     models: tuple[str, ...] | None = None
     refused_words: tuple[str, ...] = ()
     locked: tuple[tuple[str, str | int | float], ...] = ()
     safety_checker: bool = False
+    wildcards: bool = True
 
     @property
     def locked_values(self) -> Mapping[str, str | int | float]:
@@ -175,20 +178,23 @@ def _fixed(name: str, locked: object) -> Message:
 # ------------------------------------------------------------------------------------------------------------- words
 
 
-def check_words(request: Request, suits: Suits, rules: Rules, *, field: str = "prompt") -> None:
+def check_words(
+    request: Request, suits: Suits, rules: Rules, wildcards: Wildcards = NO_WILDCARDS, *, field: str = "prompt"
+) -> None:
     """Raises InvalidRequest, naming the word, for a prompt that reads a refused word at any step of any pass.
 
     In the prompt a word counts at any weight: the weight is only of the word's own places, and the text encoder lets
     those after it see the word in full, so a word of weight -0.01 is drawn. The negative prompt keeps away what it
     names, so a refused word may stand there. A span of negative weight asks for what it names, and for the words before
-    it, which it has seen: in a text with such a span every word counts.
+    it, which it has seen: in a text with such a span every word counts. Of a template
+    what counts is what its seed chooses.
     """
     if not rules.refused_words:
         return
     words = RefusedWords.of(rules.refused_words)
-    resolved = resolve(request, suits, random_seed=lambda: 0)
-    passes = [one for one in (resolved, resolved.second_pass) if one is not None]
-    for one in passes:
+    resolved = resolve(request, suits, wildcards=wildcards, random_seed=lambda: 0)
+    passes = [(image, image.second_pass) for image in resolved.images]
+    for one in (one for both in passes for one in both if one is not None):
         positive = [text for _, text in one.prompt.texts(one.steps, one.steps_before)]
         negative = [text for _, text in one.negative_prompt.texts(one.steps, one.steps_before)]
         _refuse(words.first_in(texts_read(positive)), field)
@@ -202,7 +208,9 @@ def check_text(text: str, rules: Rules, *, field: str) -> None:
         _refuse(RefusedWords.of(rules.refused_words).first_in(texts_read(texts)), field)
 
 
-def check_comparison_words(comparison: Comparison, suits: Mapping[str, Suits], rules: Rules) -> None:
+def check_comparison_words(
+    comparison: Comparison, suits: Mapping[str, Suits], rules: Rules, wildcards: Wildcards = NO_WILDCARDS
+) -> None:
     """`check_words` of every cell. What an axis has put into the prompt is named at the axis."""
     if not rules.refused_words:
         return
@@ -217,7 +225,7 @@ def check_comparison_words(comparison: Comparison, suits: Mapping[str, Suits], r
     for index in comparison.possible:
         cell = comparison.request(index)
         if cell is not None:
-            check_words(cell, suits.get(cell.checkpoint, Suits()), rules, field=next(iter(fields)))
+            check_words(cell, suits.get(cell.checkpoint, Suits()), rules, wildcards, field=next(iter(fields)))
 
 
 def _refuse(word: str | None, field: str) -> None:

@@ -193,12 +193,14 @@ ModelOrder = (
 class Tokens:
     """How does this checkpoint's tokenizer see a prompt, or a negative prompt? Answered by `TokensAnswer`.
 
-    `models`: ids of the embeddings that may be named; None: all."""
+    `models`: ids of the embeddings that may be named; None: all. `wildcards`: whether it may ask for lines of the
+    wildcard files."""
 
     checkpoint: str
     text: str
     negative: bool = False
     models: tuple[str, ...] | None = None
+    wildcards: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,12 +72,9 @@ FORMS: tuple[Form, ...] = (
         r"\[\[[^\[\]:|,]*,[^\[\]:|]*\]\]",
         Message("only lowers the weight twice: it is no list of variants, as in Fooocus."),
     ),
-    _form(r"__[\w/*-]+?__", Message("is read as words: wildcard files are not read here.")),
+    _form(r"__[\w/-]*\*[\w/*-]*?__", Message("is read as words: a wildcard is the name of one file, without a star.")),
     _form(
         r"(?:\$|\bwildcard:)\{[^{}]*\}", Message("is read as words: variables of dynamic prompts are not known here.")
-    ),
-    _form(
-        r"(?<!\$)\{[^{}|]*\|[^{}]*\}", Message("is read as words: nothing is chosen from it, as dynamic prompts would.")
     ),
     _form(
         r"(?<!\$)\{[^{}|]+\}", Message("is read as words: curly brackets have no meaning here and change no weight.")

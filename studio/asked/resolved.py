@@ -6,13 +6,15 @@ A request says what is asked; `resolve` turns it into what a checkpoint runs. Pl
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from studio.asked.fields import HiresUpscalerName, ImageToImage, Inpaint, ResizeModeName, TextToImage
+from studio.asked.messages import Message
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.asked.schedulers import NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.asked.template import NO_WILDCARDS, Wildcards, is_template, resolve_template
 
 Size = tuple[int, int]
 
@@ -33,13 +35,24 @@ class Suits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageWords:
+    """The prompts of one image of a run whose prompts are templates, with everything chosen by its seed."""
+
+    prompt: str
+    negative_prompt: str
+    notices: tuple[str, ...] = ()  # what was not chosen
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resolved:
     """What is run. `width` and `height` are the size that the model makes, in pixels. `strength` is 1 for words alone.
     `noise_schedule` is the one that runs, never "automatic".
 
     `request` is what was asked with its open fields filled in, so that asking it again gives the same pictures. A
     masked one keeps the size that was asked for, since the model may be given a part of the picture only. `seeds` has
-    one for each image, and `variation_seeds` too, or none where no variations are asked for.
+    one for each image, and `variation_seeds` too, or none where no variations are asked for. `words` has one for each
+    image where a prompt is a template, and none where no prompt is. `template`: of one image's run (`of_image`), the
+    prompt and the negative prompt that its words were chosen from.
     """
 
     request: Request
@@ -55,6 +68,8 @@ class Resolved:
     clip_skip: int = 1  # the layer of the text encoders that is listened to, counted from the last one
     prediction_type: str = "epsilon"  # of the checkpoint
     steps_before: int | None = None  # of the pass before, in the second pass of a picture that is made twice
+    words: tuple[ImageWords, ...] = ()
+    template: tuple[str, str] | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -143,14 +158,30 @@ class Resolved:
 
     def of_image(self, image: int) -> Resolved:
         """The run of one of its images alone."""
-        variations = self.variation_seeds[image : image + 1]
+        variations, words = self.variation_seeds[image : image + 1], self.words[image : image + 1]
         request = replace(
             self.request,
             seed=self.seeds[image],
             num_images_per_prompt=1,
             variation_seed=variations[0] if variations else self.request.variation_seed,
         )
-        return replace(self, request=request, seeds=(self.seeds[image],), variation_seeds=variations)
+        template = self.template
+        if words:
+            template = (request.prompt, request.negative_prompt)
+            request = replace(request, prompt=words[0].prompt, negative_prompt=words[0].negative_prompt)
+        return replace(
+            self,
+            request=request,
+            seeds=(self.seeds[image],),
+            variation_seeds=variations,
+            words=(),
+            template=template,
+        )
+
+    @property
+    def images(self) -> tuple[Resolved, ...]:
+        """The runs that differ in their prompts: that of each image where a prompt is a template, else the run."""
+        return tuple(self.of_image(image) for image in range(len(self.words))) or (self,)
 
 
 _OWN_FIELDS = frozenset(field.name for field in fields(Resolved))
@@ -179,11 +210,13 @@ def resolve(
     *,
     size: Size | None = None,
     exact: bool = False,
+    wildcards: Wildcards = NO_WILDCARDS,
     random_seed: Callable[[], int] = lambda: secrets.randbelow(RANDOM_SEEDS),
 ) -> Resolved:
     """Decide everything that a request leaves open. `size`: of the picture that the model is given, for a run from one;
-    without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked. Raises
-    InvalidRequest where what suits the checkpoint does not fit to what was asked."""
+    without it what was asked, or what suits. `exact`: its lanes run alone, also where that was not asked. `wildcards`
+    have the lines that prompts ask for. Raises InvalidRequest where what suits the checkpoint does not fit to what was
+    asked, and for a template that goes too deep or becomes too long."""
     request = with_suitable_values(request, suits)
     width, height = size or (request.width or suits.width, request.height or suits.height)
     seed = random_seed() if request.seed is None else request.seed
@@ -196,6 +229,7 @@ def resolve(
     request = replace(request, exact=request.exact or exact, seed=seed)
     if not isinstance(request, Inpaint):
         request = replace(request, width=width, height=height)
+    seeds = tuple(seed if variations else seed + k for k in images)
     scheduler = request.scheduler or suits.scheduler
     schedule = request.noise_schedule or suits.noise_schedule
     return Resolved(
@@ -207,8 +241,28 @@ def resolve(
         scheduler=scheduler,
         noise_schedule=resolve_noise_schedule(scheduler, schedule, suits.prediction_type),
         strength=request.strength if isinstance(request, ImageToImage) else 1.0,
-        seeds=tuple(seed if variations else seed + k for k in images),
+        seeds=seeds,
+        words=_words(request, seeds, wildcards),
         variation_seeds=variations,
         clip_skip=request.clip_skip or suits.clip_skip,
         prediction_type=suits.prediction_type,
     )
+
+
+def asks_for_choices(request: Request) -> bool:
+    """Whether one of its prompts is a template, so that its words depend on its seed."""
+    return is_template(request.prompt) or is_template(request.negative_prompt)
+
+
+def _words(request: Request, seeds: Sequence[int], wildcards: Wildcards) -> tuple[ImageWords, ...]:
+    """The words of each image; none where no prompt is a template."""
+    if not asks_for_choices(request):
+        return ()
+    words = []
+    for seed in seeds:
+        prompt = resolve_template(request.prompt, seed, wildcards)
+        negative = resolve_template(request.negative_prompt, seed, wildcards, field="negative_prompt")
+        in_negative = (Message("In the negative prompt, {notice}", notice=notice) for notice in negative.notices)
+        notices = (*prompt.notices, *in_negative)
+        words.append(ImageWords(prompt=prompt.text, negative_prompt=negative.text, notices=notices))
+    return tuple(words)

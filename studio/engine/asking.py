@@ -18,7 +18,9 @@ from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_va
 from studio.asked.prompt import parse_prompt
 from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
 from studio.asked.rows import MAX_PROMPT_CHARACTERS
+from studio.asked.template import NoWildcards, resolve_template, template_notices
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.wildcards import NOT_FOR_GUESTS, WildcardFiles
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.forks import Fork, fork
 from studio.engine.jobs import Job, JobBook
@@ -49,6 +51,7 @@ class Asking:
     ) -> None:
         """`components`: what is on the device now; `wake`: a question waits for the engine's thread."""
         self._catalog = catalog
+        self._wildcards = WildcardFiles(catalog.models_dirs)
         self._book = book
         self._recorder = recorder
         self._inquiries = inquiries
@@ -74,10 +77,13 @@ class Asking:
     def _tokens(self, components: Components, question: Tokens) -> TokensAnswer:
         from studio.diffusion.tokens import tokenize  # torch: there already, since components are
 
+        wildcards = self._wildcards if question.wildcards else NoWildcards(NOT_FOR_GUESTS)
+        resolved = resolve_template(question.text, 0, wildcards, field="text")
         with self._tokenizer_lock:
-            prompt = parse_prompt(question.text, negative=question.negative)
+            prompt = parse_prompt(resolved.text, negative=question.negative)
             answer = tokenize(components, prompt, question.models)
-        return TokensAnswer(**dataclasses.asdict(answer))
+        notices = (*template_notices(question.text), *resolved.notices, *answer.notices)
+        return TokensAnswer(**{**dataclasses.asdict(answer), "notices": notices})
 
     async def inquire(self, question: Question, *, owner: str) -> Answer:
         """An uploaded picture is decoded on a thread of its own. Raises InvalidRequest, UnknownJob or Refused."""

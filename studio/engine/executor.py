@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.preview_fits import PreviewFits
+from studio.checkpoints.wildcards import WildcardFiles
 from studio.diffusion import drift, vae
 from studio.diffusion.attention import RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
@@ -43,7 +44,7 @@ from studio.engine.forks import Fork
 from studio.engine.jobs import Job
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.run_files import RunFiles, check_unchanged, run_files
-from studio.engine.runs import ActiveImage, Run, variation_of
+from studio.engine.runs import ActiveImage, ImageConditions, Run, variation_of
 from studio.engine.safety import Safety
 from studio.engine.viewer import recording
 from studio.engine.viewer.branching import leave
@@ -75,6 +76,7 @@ class Executor:
         self.conditioner = Conditioner(manager.catalog, manager, tokenizer_lock)
         self.fitter = PreviewFitter(PreviewFits(memory_folder(manager.catalog.models_dirs)), device)
         self.safety = Safety(manager, device)
+        self._wildcards = WildcardFiles(manager.catalog.models_dirs)
         self._texts = TextCache()  # of the running lanes
         self._times = TimeCache()  # of the loaded checkpoint
 
@@ -123,25 +125,31 @@ class Executor:
             components.suits,
             size=job.start.picture.size if job.start is not None else None,
             exact=exact or job.attention,
+            wildcards=self._wildcards.for_visitor(job.rules),
         )
-        models = job.rules.models
-        adapters = self.conditioner.adapters(components, resolved.prompt, models)
-        conditioning = self.conditioner.encode(components, resolved, adapters, models)
-        files = self._files(adapters, conditioning, resolved)
+        images = tuple(self._image_conditions(one, job.rules.models) for one in resolved.images)
+        files: dict[str, Hashable] = {}
+        for one in images:
+            files |= self._files(one.adapters, one.conditioning, resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
         strays = self._drift(resolved)
-        notes = (*components.notes, *(note for one in adapters for note in one.adapter.notes))
+        adapters = dict.fromkeys(adapter.adapter for image in images for adapter in image.adapters)
+        notes = (*components.notes, *(note for adapter in adapters for note in adapter.notes))
         return Run(
             job=job,
             resolved=resolved,
             notes=(*notes, failures.drifts(resolved, strays)) if strays > drift.MOST else notes,
             strays=strays > drift.MOST,
-            adapters=adapters,
-            conditioning=conditioning,
+            images=images,
             start=job.start,
             files=files,
         )
+
+    def _image_conditions(self, resolved: Resolved, models: Sequence[str] | None) -> ImageConditions:
+        adapters = self.conditioner.adapters(self.components, resolved.prompt, models)
+        conditioning = self.conditioner.encode(self.components, resolved, adapters, models)
+        return ImageConditions(resolved, conditioning, adapters)
 
     def _drift(self, resolved: Resolved) -> float:
         """How far the scheduler itself strays from the picture (`studio.diffusion.drift`); 0 for those that do not."""
@@ -172,7 +180,8 @@ class Executor:
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
-        rows = run.resolved.prompt.rows(self.components.branches(run.resolved.guidance_scale))
+        branches = self.components.branches(run.resolved.guidance_scale)
+        rows = max(one.resolved.prompt.rows(branches) for one in run.images)
         memory.check(self.components, self.device, run.resolved.largest, rows)
 
     def rows_that_fit(self, resolved: Resolved) -> int | None:
@@ -182,16 +191,17 @@ class Executor:
     def first_pass(self, run: Run, image: int) -> Lane:
         """The lane of an image, which a branch begins where it leaves its run. Raises BadCheckpoint where the weights
         have been replaced since."""
-        check_unchanged(run.files, self._files(run.adapters, run.conditioning))
+        here = run.of(image)
+        check_unchanged(run.files, self._files(here.adapters, here.conditioning))
         fork = run.job.fork
         return self._start(
-            run.resolved if fork is None else fork.beginning(run.resolved),
+            here.resolved if fork is None else fork.beginning(here.resolved),
             seed=run.seeds[image],
-            conditioning=run.conditioning,
+            conditioning=here.conditioning,
             picture=run.start.picture if run.start else None,
             mask=run.start.mask if run.start else None,
             variation=run.variation(image),
-            adapters=run.adapters,
+            adapters=here.adapters,
             controls=self._controls(run, run.resolved),
             edits=self._edits(run),
             fork=fork,
@@ -200,18 +210,19 @@ class Executor:
     def second_pass(self, active: ActiveImage) -> Lane | None:
         """The lane that makes an image anew, larger, from its first pass; None where it is not made twice or has been
         already."""
-        run, second = active.run, active.run.resolved.second_pass
+        run, here = active.run, active.run.of(active.image)
+        second, adapters = here.resolved.second_pass, here.adapters
         if second is None or active.before:
             return None
-        conditioning = self.conditioner.encode(self.components, second, run.adapters, run.job.rules.models)
-        check_unchanged(run.files, self._files(run.adapters, conditioning))
+        conditioning = self.conditioner.encode(self.components, second, adapters, run.job.rules.models)
+        check_unchanged(run.files, self._files(adapters, conditioning))
         return self._start(
             second,
             seed=run.seeds[active.image],
             conditioning=conditioning,
             picture=scaled_up(self.components, active.lane.latents, second.size, run.resolved.hires_upscaler),
             variation=run.variation(active.image),
-            adapters=run.adapters,
+            adapters=adapters,
             controls=self._controls(run, second),
         )
 
@@ -275,12 +286,13 @@ class Executor:
 
         if size not in run.controls:
             earlier = next(iter(run.controls.values()), ())
-            adapters = self.conditioner.controls(
+            controls = self.conditioner.controls(
                 self.components, one_pass, job.controls, run.start, loading, earlier=earlier
             )
             if not earlier:
-                check_unchanged(run.files, self._files(run.adapters, run.conditioning, one_pass))
-            run.controls[size] = adapters
+                first = run.of(0)
+                check_unchanged(run.files, self._files(first.adapters, first.conditioning, one_pass))
+            run.controls[size] = controls
         return run.controls[size]
 
     def _edits(self, run: Run) -> tuple[AttentionEdit, ...]:

@@ -21,9 +21,11 @@ from studio.asked.guest_rules import (
 )
 from studio.asked.orders import Allowance, SubmitComparison, SubmitRun
 from studio.asked.requests import RANDOM_SEEDS, Request
-from studio.asked.resolved import with_suitable_values
+from studio.asked.resolved import Suits, asks_for_choices, resolve, with_suitable_values
+from studio.asked.template import Wildcards
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing, permitted
+from studio.checkpoints.wildcards import WildcardFiles
 from studio.engine.comparisons import ComparisonJob, StartKey, start_key
 from studio.engine.jobs import Job
 from studio.picture.control_maps import control_pictures
@@ -36,6 +38,7 @@ class Intake:
     def __init__(self, catalog: Catalog, clock: Callable[[], float], engine: str) -> None:
         """`clock` is the book's; `engine` stands in front of the ids of its jobs."""
         self._catalog = catalog
+        self._wildcards = WildcardFiles(catalog.models_dirs)
         self._clock = clock
         self._engine = engine
 
@@ -62,8 +65,6 @@ class Intake:
     ) -> tuple[ComparisonJob, SubmitComparison]:
         """The same of a comparison, its seed decided. Raises InvalidRequest."""
         comparison = self.comparison_in_listing(order.comparison, rules_of(order.allowance))
-        if comparison.base.seed is None:  # only now: the rules may have locked it
-            comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
         focus = order.focus if 0 <= order.focus < len(comparison) else 0
         job = ComparisonJob(
             comparison,
@@ -80,9 +81,11 @@ class Intake:
         return job, replace(order, comparison=comparison, focus=focus)
 
     def comparison_in_listing(self, comparison: Comparison, rules: Rules = NO_RULES) -> Comparison:
-        """A comparison with the listing's names, what suits its checkpoints, and what the rules lock. Raises as
+        """A comparison with the listing's names, what suits its checkpoints, what the rules lock, and a seed. Raises as
         `request`, for the axis if the checkpoints or words are on one."""
         comparison = comparison_with_locked(comparison, rules)
+        if comparison.base.seed is None:  # only now: the rules may have locked it
+            comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
         on_axis = [name for name, axis in zip(("x_values", "y_values"), comparison.axes) if axis.field == "checkpoint"]
         field = on_axis[0] if on_axis else "checkpoint"
         pairs = [(cell, self.in_listing(cell, rules, field)) for cell in cells_of(comparison)]
@@ -90,7 +93,10 @@ class Intake:
         comparison = comparison.with_names(checkpoints, pairs[0][1].controls)
         suits = {name: entry.checkpoint.suits for name, entry in self._catalog.checkpoints().items()}
         comparison = comparison.with_suits(suits)
-        check_comparison_words(comparison, suits, rules)
+        wildcards = self._wildcards.for_visitor(rules)
+        check_comparison_words(comparison, suits, rules, wildcards)
+        for cell in cells_of(comparison):
+            check_choices(cell, suits.get(cell.checkpoint, Suits()), wildcards)
         return comparison
 
     def request(self, request: Request, rules: Rules = NO_RULES) -> Request:
@@ -99,7 +105,11 @@ class Intake:
         request = self.in_listing(with_locked(request, rules), rules)
         suits = self._catalog.checkpoints()[request.checkpoint].checkpoint.suits
         request = with_suitable_values(request, suits)
-        check_words(request, suits, rules)
+        if request.seed is None and asks_for_choices(request):  # the words that are judged are those that are run
+            request = replace(request, seed=secrets.randbelow(RANDOM_SEEDS))
+        wildcards = self._wildcards.for_visitor(rules)
+        check_choices(request, suits, wildcards)
+        check_words(request, suits, rules, wildcards)
         return request
 
     def branch(self, request: Request, branch: Branch, rules: Rules = NO_RULES) -> Request:
@@ -108,7 +118,9 @@ class Intake:
         check_branch(branch, rules)
         request = self.in_listing(request, rules)
         suits = self._catalog.checkpoints()[request.checkpoint].checkpoint.suits
-        check_words(request, suits, rules)
+        wildcards = self._wildcards.for_visitor(rules)
+        check_choices(request, suits, wildcards)
+        check_words(request, suits, rules, wildcards)
         check_past(request, suits, rules)
         return request
 
@@ -141,6 +153,12 @@ class Intake:
 def cells_of(comparison: Comparison) -> list[Request]:
     """The cells of a comparison that can be run."""
     return [cell for cell in map(comparison.request, range(len(comparison))) if cell is not None]
+
+
+def check_choices(request: Request, suits: Suits, wildcards: Wildcards) -> None:
+    """Raises InvalidRequest for a template that cannot be resolved."""
+    if asks_for_choices(request):
+        resolve(request, suits, wildcards=wildcards)
 
 
 def rules_of(allowance: Allowance | None) -> Rules:

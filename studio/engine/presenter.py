@@ -24,7 +24,7 @@ from studio.engine.executor import Executor, TickResult
 from studio.engine.jobs import Job
 from studio.engine.live_previews import LivePreviews
 from studio.engine.outside import Outside
-from studio.engine.runs import ActiveImage, Run
+from studio.engine.runs import ActiveImage, ImageConditions, Run
 from studio.engine.viewer import recording
 from studio.picture import infotext, metadata
 
@@ -77,10 +77,11 @@ class Presenter:
         if active.run.job.ephemeral or active.run.unseen:  # nobody can ask for it, or may look at it
             return
         run, image, components = active.run, active.image, self._executor.components
-        if run.facts is None:
+        here = run.of(image)
+        if here not in run.facts:
             with self._outside.tokenizer_lock:
-                run.facts = recording.run_facts(run, components)
-        facts = run.facts | {
+                run.facts[here] = recording.run_facts(run, image, components)
+        facts = run.facts[here] | {
             "seed": run.seeds[image],
             "total": active.lane.total,
             "schedulers": recording.schedulers(run, active.lane.switches),
@@ -130,7 +131,7 @@ class Presenter:
         if active.before:  # the viewer looks at the first pass: one recording has one size
             return
         maps = active.lane.recorded_maps()
-        attention = recording.attention(active.run, evaluation.step, maps) if maps is not None else None
+        attention = recording.attention(active, evaluation.step, maps) if maps is not None else None
         record = recording.record_of(evaluation, seconds, rows, attention)
         after = recording.on_cpu(active.lane.latents[0])
         self._outside.recorder.add(active.run.job.id, active.image, record, after)
@@ -152,6 +153,7 @@ class Presenter:
             return
         if not run.unseen and not run.job.ephemeral:
             self._outside.recorder.finish(run.job.id, image, np.array(picture.convert("RGB")))
+        notes = run.prompt_notices(image)
         info = metadata.picture_info(
             run.resolved.of_image(image),
             width=picture.width,
@@ -161,8 +163,8 @@ class Presenter:
             seconds=round(time.monotonic() - run.start_time, 3),
             model_hash=self._executor.manager.loaded_hash(),
             versions=self._outside.versions,
-            **({"prompt_notes": run.prompt_notices()} if run.prompt_notices() else {}),
-            **self._file_facts(run),
+            **({"prompt_notes": notes} if notes else {}),
+            **self._file_facts(run.of(image)),
         )
         run.pictures[image] = self._outside.gallery.save(
             picture,
@@ -220,10 +222,10 @@ class Presenter:
             size = run.resolved.size if run is not None else None
             job.publish(failures.failed_event(job.id, job.request.checkpoint, error, self._executor.device, size))
 
-    def _file_facts(self, run: Run) -> dict[str, Any]:
+    def _file_facts(self, image: ImageConditions) -> dict[str, Any]:
         """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the
         checkpoint, and of a VAE that is not the checkpoint's own, or not in its precision."""
-        facts: dict[str, Any] = dict(file_hashes(run.adapters, run.conditioning.embeddings))
+        facts: dict[str, Any] = dict(file_hashes(image.adapters, image.conditioning.embeddings))
         precision = str(self._executor.components.dtype).removeprefix("torch.")
         if precision != "float32":
             facts["dtype"] = precision

@@ -52,22 +52,30 @@ class ActiveImage:
         return tuple(self.lane.latents.shape[1:])
 
 
+@dataclass(frozen=True, eq=False)
+class ImageConditions:
+    """What steers the images of a run that have the same prompts: all of them, or one where a prompt is a template."""
+
+    resolved: Resolved
+    conditioning: Conditioning
+    adapters: tuple[AppliedAdapter, ...] = ()  # the prompt's LoRAs
+
+
 @dataclass(eq=False)
 class Run:
     """A job at work."""
 
     job: Job
     resolved: Resolved
-    conditioning: Conditioning
+    images: tuple[ImageConditions, ...]  # one for each image, or one for all
     start: Start | None = None  # what a run from a picture begins with
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     strays: bool = False  # whether its scheduler ends far from the picture on these steps, whatever the model
-    adapters: tuple[AppliedAdapter, ...] = ()  # the prompt's LoRAs
     files: RunFiles = field(default_factory=dict)
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
     start_time: float = field(default_factory=time.monotonic)
     total: int = 0  # evaluations of one image
-    facts: dict[str, object] | None = None  # what its recordings say of it
+    facts: dict[ImageConditions, dict[str, object]] = field(default_factory=dict)  # what its recordings say of it
     active: dict[int, ActiveImage] = field(default_factory=dict)
     pictures: dict[int, Picture] = field(default_factory=dict)
     held_back: set[int] = field(default_factory=set)  # images that the safety checker has flagged
@@ -82,6 +90,10 @@ class Run:
     def complete(self) -> bool:
         """Whether every image is a picture or is held back."""
         return len(self.pictures) + len(self.held_back) == len(self.seeds)
+
+    def of(self, image: int) -> ImageConditions:
+        """What steers an image."""
+        return self.images[image] if len(self.images) > 1 else self.images[0]
 
     def variation(self, image: int) -> Variation | None:
         """On the way to which other noise an image begins; None where no variations are asked for."""
@@ -104,14 +116,15 @@ class Run:
 
     def started_event(self) -> Started:
         """What was resolved, and sentences worth knowing."""
-        conditioning = self.conditioning
+        conditioning = max((one.conditioning for one in self.images), key=lambda one: one.chunks)
         notes = [*self.job.notes, *self.notes]
         if conditioning.chunks > 1:
             sizes = Message(
                 "{chunks} chunks of {positions} tokens", chunks=conditioning.chunks, positions=conditioning.positions
             )
             notes.append(Message("The prompt was encoded in {sizes}; nothing was cut off.", sizes=sizes))
-        notes += self.prompt_notices()
+        notes += self._choices()
+        notes += dict.fromkeys(notice for image in range(len(self.images)) for notice in self.prompt_notices(image))
         requested_steps, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < requested_steps:
             notes.append(
@@ -131,10 +144,24 @@ class Run:
             notes=tuple(notes),
         )
 
-    def prompt_notices(self) -> list[str]:
-        """What of the prompts is left out, does nothing, or is read in another way than it may be meant."""
-        prompt, negative = self.conditioning.prompt, self.conditioning.negative_prompt
-        notes = list(prompt.notices)
+    def _choices(self) -> list[str]:
+        """What has been chosen for each image."""
+        if not self.resolved.words:
+            return []
+        notes: list[str] = []
+        for number, words in enumerate(self.resolved.words, 1):
+            notes.append(Message('Picture {number} is made of "{prompt}".', number=number, prompt=words.prompt))
+            if words.negative_prompt != self.resolved.request.negative_prompt:
+                sentence = Message('Its negative prompt is "{prompt}".', prompt=words.negative_prompt)
+                notes.append(sentence)
+        return notes
+
+    def prompt_notices(self, image: int) -> list[str]:
+        """What of an image's prompts is left out, does nothing, or is read in another way than it may be meant."""
+        here = self.of(image)
+        prompt, negative = here.conditioning.prompt, here.conditioning.negative_prompt
+        notes = list(self.resolved.words[image].notices) if self.resolved.words else []
+        notes += prompt.notices
         notes += (
             [Message("In the negative prompt, {notice}", notice=notice) for notice in negative.notices]
             if negative
@@ -142,16 +169,16 @@ class Run:
         )
         notes += [
             Message('"{switch}" does not switch: that is after the last step.', switch=switch)
-            for switch in self.resolved.idle_switches()
+            for switch in here.resolved.idle_switches()
         ]
-        if len(self.resolved.prompt.subprompts) > 1:
+        if len(here.resolved.prompt.subprompts) > 1:
             notes.append(
                 Message(
                     "AND: the noise viewer shows the first text's words and attention, and one conditional prediction "
                     "that adds up those of all texts."
                 )
             )
-        if negative is None and self.resolved.negative_prompt.words.strip():
+        if negative is None and here.resolved.negative_prompt.words.strip():
             notes.append(
                 Message(
                     "The negative prompt does nothing here: guidance scale 1, or a model that is told "

@@ -83,6 +83,8 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "RNG": "CPU",
         "Lora hashes": _hash_list(info.get("lora_short_hashes")),
         "TI hashes": _hash_list(info.get("embedding_hashes")),
+        "Template": str(info.get("prompt_template") or ""),  # as the extension Dynamic Prompts writes them
+        "Negative Template": str(info.get("negative_prompt_template") or ""),
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
     return {key: value for key, value in in_order.items() if value}
@@ -163,7 +165,7 @@ def read_parameters(text: str, *, image: bytes | None = None, mask: bytes | None
 # Keys that are no setting of a run, or are looked at elsewhere.
 _NO_SETTING = {
     "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "User", "Hires resize-1",
-    "Hires resize-2", "Size-1", "Size-2", "Init image hash",
+    "Hires resize-2", "Size-1", "Size-2", "Init image hash", "Template", "Negative Template",
 }  # fmt: skip
 # Keys that say nothing where they have this value.
 _USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}

@@ -12,6 +12,7 @@ facts about the run. These facts are understood here, all of them optional:
     embedding_hashes       name in the prompt -> SHA-256 of the file
     prediction_type        what the owner says that the checkpoint predicts, where its file does not
     flow_shift             the shift that the owner chose for a rectified flow
+    prompt_template        what the prompt was chosen from, where that differs; negative_prompt_template alike
     prompt_notes           sentences about what of the prompts is left out or read otherwise than it may be meant
     versions               name -> version; the studio's own is added
 
@@ -66,6 +67,9 @@ def picture_info(
         values["variation_seed"] = None
     if isinstance(request, Inpaint) or resolved.second_pass is not None:
         values |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
+    if resolved.template is not None:
+        pairs = zip(("prompt", "negative_prompt"), resolved.template)
+        values |= {f"{name}_template": text for name, text in pairs if text != getattr(request, name)}
     version_facts = facts.get("versions")
     versions = {"Latent Studio": __version__} | (dict(version_facts) if isinstance(version_facts, Mapping) else {})
     return request.to_dict() | values | facts | {"versions": versions}

@@ -511,10 +511,29 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "of the Regional Prompter are not known here.": "按单词读取：这里不支持 Regional Prompter 的区域。",
     "only lowers the weight twice: "
     "it is no list of variants, as in Fooocus.": "只是把权重降低两次：这里不像 Fooocus 那样当作变体列表。",
-    "is read as words: wildcard files are not read here.": "按文字读取：这里不读取通配符文件。",
+    "is read as words: a wildcard is "
+    "the name of one file, without a star.": "按文字读取：通配符是一个文件的名字，不带星号。",
+    "is read as words: no wildcard file has this name.": "按文字读取：没有这个名字的通配符文件。",
+    "is read as words: the owner of this studio "
+    "keeps the wildcard files to themselves.": "按文字读取：工作室主人不开放通配符文件。",
+    "is read as words: its file is larger than {} MiB.": "按文字读取：它的文件大于 {1} MiB。",
+    "is read as words: its file cannot be read.": "按文字读取：无法读取它的文件。",
+    "is read as words: its file has no lines.": "按文字读取：它的文件里没有内容行。",
+    "What is in { | } and __ __ is chosen anew for each picture, "
+    "by its seed; counted is one choice.": "{ | } 和 __ __ 中的内容由每张图像的种子重新选择；这里按其中一种选择计数。",
+    '"{}" asks for each in turn: '
+    "here chance decides, by the picture's seed.": "“{1}”要求依次使用每一项：这里由图像的种子随机决定。",
+    "the wildcard {} within {} others": "嵌套在 {2} 个其他通配符中的通配符 {1}",
+    "at most {} wildcards within each other": "最多 {1} 层嵌套的通配符",
+    "braces within {} others": "嵌套在 {1} 层花括号中的花括号",
+    "at most {} braces within each other": "最多 {1} 层嵌套的花括号",
+    "a template that becomes longer": "展开后更长的模板",
+    "at most {} characters once everything is chosen": "全部选定后最多 {1} 个字符",
+    "a template that goes on and on": "没有尽头的模板",
+    "at most {} choices in one prompt": "一个提示词中最多 {1} 次选择",
+    'Picture {} is made of "{}".': "第 {1} 张图像的提示词是“{2}”。",
+    'Its negative prompt is "{}".': "其反向提示词是“{1}”。",
     "is read as words: variables of dynamic prompts are not known here.": "按文字读取：这里不支持动态提示词的变量。",
-    "is read as words: nothing "
-    "is chosen from it, as dynamic prompts would.": "按文字读取：这里不像动态提示词那样从中选择。",
     "is read as words: curly brackets "
     "have no meaning here and change no weight.": "按文字读取：花括号在这里没有作用，也不改变权重。",
     "is read as words: weights of NovelAI "

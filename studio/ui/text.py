@@ -1436,6 +1436,12 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.board.checker.use": "Look at guests' pictures",
         "sharing.board.checker.absent": "There is no safety checker in the models folders: put its safetensors file"
         " into models/safety_checker.",
+        "sharing.board.wildcards": "Wildcard files",
+        "sharing.board.wildcards.on": "guests may use them",
+        "sharing.board.wildcards.off": "yours alone",
+        "sharing.board.wildcards.what": "__name__ in a prompt stands for a line of wildcards/name.txt beside your"
+        " models folder. A guest who may use them can read what is in them, line by line.",
+        "sharing.board.wildcards.use": "Guests may use my wildcard files",
         # ---- sharing
         "share.over": "The share's time is over.",
         "share.frozen": "The owner has paused new pictures. Try again later.",
@@ -1626,6 +1632,12 @@ SHARING: Mapping[str, Mapping[str, str]] = {
         "sharing.board.checker.use": "检查访客的图像",
         "sharing.board.checker.absent": "模型文件夹中没有安全检查器：请把它的 safetensors 文件放入"
         " models/safety_checker。",
+        "sharing.board.wildcards": "通配符文件",
+        "sharing.board.wildcards.on": "访客可以使用",
+        "sharing.board.wildcards.off": "仅供您使用",
+        "sharing.board.wildcards.what": "提示词中的 __name__ 代表模型文件夹旁 wildcards/name.txt 中的一行。"
+        "可以使用的访客能够逐行读到其中的内容。",
+        "sharing.board.wildcards.use": "访客可以使用我的通配符文件",
         # ---- sharing
         "share.over": "分享时间已到。",
         "share.frozen": "工作室主人暂停了新的生成。请稍后再试。",

@@ -35,8 +35,8 @@ class Decisions:
 
     `locked` and `examples` are a lesson, which ends with the share: fields and the values that guests have in them, and
     prompts to begin with. `wall`: guests' new pictures are seen by all guests.
-    `safety_checker`: guests' pictures are looked at by it. `frozen`: guests begin nothing now, until the owner lets
-    them or begins a new share.
+    `safety_checker`: guests' pictures are looked at by it. `wildcards`: their prompts may ask for lines of the owner's
+    wildcard files. `frozen`: guests begin nothing now, until the owner lets them or begins a new share.
     """
 
     models: tuple[str, ...] | None = None
@@ -45,6 +45,7 @@ class Decisions:
     examples: tuple[str, ...] = ()
     wall: bool = False
     safety_checker: bool = False
+    wildcards: bool = False
     frozen: bool = False
 
 
@@ -86,6 +87,7 @@ class Board:
             refused_words=now.refused_words,
             locked=now.locked,
             safety_checker=now.safety_checker,
+            wildcards=now.wildcards,
         )
 
     def decide(self, changes: Mapping[str, object]) -> Decisions:
@@ -269,5 +271,6 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "examples": _examples,
     "wall": _flag,
     "safety_checker": _flag,
+    "wildcards": _flag,
     "frozen": _flag,
 }

@@ -126,6 +126,8 @@ class LimitedEngine:
             case orders.Tokens() | Question():
                 self._check_checkpoint(question.checkpoint, rules)
                 question = replace(question, models=rules.models)
+                if isinstance(question, orders.Tokens):
+                    question = replace(question, wildcards=rules.wildcards)
             case orders.Speed() if not self._may_name(question.checkpoint, rules):
                 return None
         for field, text in question.texts.items() if isinstance(question, Question) else ():

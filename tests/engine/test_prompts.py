@@ -55,21 +55,19 @@ def test_the_second_pass_goes_on_with_the_schedule_of_the_prompt(
 
 
 def test_what_is_not_understood_is_said_with_the_result(engine: DiffusionEngine) -> None:
-    said = " ".join(notes(engine, prompt="a fox AND a __beast__ <hypernet:x:1>", negative_prompt="{bad|ugly} snow"))
+    said = " ".join(notes(engine, prompt="a fox AND a __beast__ <hypernet:x:1>", negative_prompt="__bad__ snow"))
     for part in (
         "AND: the noise viewer shows",
-        '"__beast__"',
+        '"__beast__" is read as words: no wildcard file has this name',
         "<hypernet:x:1> is left out",
-        'negative prompt, "{bad|ugly}"',
+        'In the negative prompt, "__bad__" is read',
     ):
         assert part in said
     assert notes(engine, prompt="a (red:1.2) fox, [sea:snow:0.5]") == ()
 
 
 def test_what_is_not_understood_stays_in_the_pictures_file(engine: DiffusionEngine) -> None:
-    picture = finish(engine, ask(prompt="a ${fox} cat", negative_prompt="{bad|ugly}", num_inference_steps=2)).pictures[
-        0
-    ]
+    picture = finish(engine, ask(prompt="a ${fox} cat", negative_prompt="{bad}", num_inference_steps=2)).pictures[0]
     path = engine._gallery.path(picture.id, "anna")
     assert path is not None
     info = own_info(path)
@@ -77,7 +75,7 @@ def test_what_is_not_understood_stays_in_the_pictures_file(engine: DiffusionEngi
     assert info == json.loads(json.dumps(dict(picture.info)))
     remarks = info["prompt_notes"]
     assert isinstance(remarks, list)
-    assert [remark.split(" is ")[0] for remark in remarks] == ['"${fox}"', 'In the negative prompt, "{bad|ugly}"']
+    assert [remark.split(" is ")[0] for remark in remarks] == ['"${fox}"', 'In the negative prompt, "{bad}"']
     assert read_png(path) is not None, "the remarks are no setting"
     plain = finish(engine, ask(prompt="a fox", num_inference_steps=2)).pictures[0]
     assert "prompt_notes" not in plain.info

@@ -17,7 +17,7 @@ from studio.diffusion.scheduler_switch import SchedulerSwitch
 from studio.diffusion.tokens import text_encoders, token_table
 from studio.engine.forks import ImageRecipe
 from studio.engine.recorded_evaluation import RecordedAttention, RecordedEvaluation
-from studio.engine.runs import Run
+from studio.engine.runs import ActiveImage, Run
 from studio.engine.viewer.measures import guided_output
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -67,11 +67,11 @@ def most_places(components: Components) -> int | None:
     return FINE_PLACES if components.device.type == "cpu" else None
 
 
-def attention(run: Run, step: int, maps: AttentionMaps) -> RecordedAttention:
+def attention(active: ActiveImage, step: int, maps: AttentionMaps) -> RecordedAttention:
     """Where the U-Net looked in one call, the padding of each chunk summed into one row."""
-    assert run.facts is not None
-    tokens: Any = run.facts["tokens"]
-    conditioning = run.conditioning
+    here = active.run.of(active.image)
+    tokens: Any = active.run.facts[here]["tokens"]
+    conditioning = here.conditioning
     text, rows = rows_at(tokens["prompt"], conditioning.chunks, conditioning.positions, step)
     groups = {
         f"attention.{place}.{height}x{width}": on_cpu(merge_chunks(weights, rows, conditioning.positions).half())
@@ -157,11 +157,12 @@ def _second_pass(run: Run) -> dict[str, object] | None:
     return {"width": second.width, "height": second.height, "steps": second.steps, "strength": second.strength}
 
 
-def run_facts(run: Run, components: Components) -> dict[str, object]:
-    """What the header of a recording says of the whole run, JSON-able. The caller holds the tokenizer."""
-    resolved = run.resolved
+def run_facts(run: Run, image: int, components: Components) -> dict[str, object]:
+    """What the header of a recording says of the run of an image, and of those with the same prompts, JSON-able. The
+    caller holds the tokenizer."""
+    here = run.of(image)
+    resolved, conditioning = here.resolved, here.conditioning
     steps = resolved.steps
-    conditioning = run.conditioning
     tokens = {"prompt": token_table(components, conditioning.prompt, steps)}
     if conditioning.negative_prompt is not None:
         tokens["negative_prompt"] = token_table(components, conditioning.negative_prompt, steps)
@@ -175,7 +176,7 @@ def run_facts(run: Run, components: Components) -> dict[str, object]:
         "second_pass": _second_pass(run),
         "prediction_type": components.prediction_type,
         "tokens": tokens,
-        "prompt_notes": run.prompt_notices(),
+        "prompt_notes": run.prompt_notices(image),
         "text_encoders": text_encoders(components),
         "attention_rows": _rows(tokens["prompt"], conditioning.chunks, conditioning.positions)
         if run.job.attention

@@ -7,6 +7,7 @@ from studio.answered.engine import Engine, Refused, TokensAnswer
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.prompt import parse_prompt
+from studio.asked.template import template_notices
 from studio.ui.text import say, spoken
 
 
@@ -25,6 +26,7 @@ async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prom
             count = _count(answer)
             counts.append(say("prompts.negative", words=count) if negative else count)
             notices = tuple(dict.fromkeys((*answer.notices, *parse_prompt(text, negative=negative).notices)))
+        notices = tuple(dict.fromkeys((*template_notices(text), *notices)))
         problems = [str(problem) for problem in parse_prompt(text, negative=negative).problems]
         remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]
     return "\n".join([" · ".join(counts), *(spoken(remark) for remark in remarks)]).strip()

@@ -27,6 +27,7 @@ export function board(words, ask, openWall) {
     lesson(words),
     wallSwitch(words, openWall),
     checker(words),
+    wildcards(words),
     pictures(words, ask),
   ];
 
@@ -183,6 +184,25 @@ function checker(words) {
     );
     if (!view.has_safety_checker)
       part.body.append(h("p", { class: "ls-board-warning" }, words["board.checker.absent"]));
+    if (part.touched) box.focus();
+    part.touched = true;
+  };
+  return part;
+}
+
+/** Whether guests' prompts may ask for lines of the owner's wildcard files. */
+function wildcards(words) {
+  const part = fold(words["board.wildcards"]);
+  part.summary = (view) => words[view.wildcards ? "board.wildcards.on" : "board.wildcards.off"];
+  part.redraws = true;
+  part.draw = (view, decide) => {
+    const box = h("input", { type: "checkbox" });
+    box.checked = view.wildcards;
+    box.addEventListener("change", () => decide({ wildcards: box.checked }));
+    part.body.replaceChildren(
+      h("p", {}, words["board.wildcards.what"]),
+      h("label", { class: "ls-board-choice" }, box, h("span", {}, words["board.wildcards.use"])),
+    );
     if (part.touched) box.focus();
     part.touched = true;
   };

@@ -28,6 +28,9 @@ OWN_KEY = "latent_studio"
 _TIMESTAMP = "%Y%m%d%H%M%S"
 
 
+_PROMPTS = ("prompt", "negative_prompt")
+
+
 def of_run(order: Order, run: Run, event: Finished | Stopped, files: Sequence[bytes]) -> dict[str, Any]:
     """The answer of txt2img and img2img: pictures, what was asked, and the info of the run as JSON in a text.
 
@@ -49,13 +52,15 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
     seeds = [picture.seed for picture in pictures]
     variations = [picture.info.get("variation_seed") for picture in pictures]
     subseeds = [value if isinstance(value, int) else -1 for value in variations]
-    prompt, negative_prompt = request.prompt, request.negative_prompt
+    prompts, negative_prompts = (  # of a template, what was chosen for each picture
+        [str(picture.info.get(name, getattr(request, name))) for picture in pictures] for name in _PROMPTS
+    )
     width, height = _size(pictures[0]) if pictures else (request.width or 0, request.height or 0)
     return {
-        "prompt": prompt,
-        "all_prompts": [prompt] * len(pictures),
-        "negative_prompt": negative_prompt,
-        "all_negative_prompts": [negative_prompt] * len(pictures),
+        "prompt": next(iter(prompts), request.prompt),
+        "all_prompts": prompts,
+        "negative_prompt": next(iter(negative_prompts), request.negative_prompt),
+        "all_negative_prompts": negative_prompts,
         "seed": seeds[0] if seeds else -1,
         "all_seeds": seeds,
         "subseed": subseeds[0] if subseeds else -1,
