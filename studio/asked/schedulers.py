@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 SchedulerName = Literal[
     "ddim", "ddpm", "pndm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2m", "dpmpp_2m_sde",
-    "dpmpp_2m_sde_heun", "dpmpp_sde", "dpmpp_3m_sde", "unipc", "deis", "lcm", "tcd",
+    "dpmpp_2m_sde_heun", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_3m_sde", "restart", "unipc", "deis", "lcm", "tcd",
 ]  # fmt: skip
 NoiseScheduleName = Literal[
     "automatic", "normal", "karras", "exponential", "polyexponential", "kl_optimal", "beta", "sgm_uniform", "simple",
@@ -55,9 +55,11 @@ SCHEDULERS: Mapping[str, SchedulerFacts] = {
     "dpmpp_2m_sde_heun": SchedulerFacts(label="DPM++ 2M SDE Heun", automatic="exponential", adds_noise=True),
     "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential", adds_noise=True),
     "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True, adds_noise=True),
+    "dpmpp_2s_a": SchedulerFacts(label="DPM++ 2S a", automatic="karras", second_order=True, adds_noise=True),
     "euler": SchedulerFacts(label="Euler"),
     "euler_a": SchedulerFacts(label="Euler a", adds_noise=True),
     "heun": SchedulerFacts(label="Heun", second_order=True),
+    "restart": SchedulerFacts(label="Restart", automatic="karras", second_order=True, adds_noise=True),
     "unipc": SchedulerFacts(label="UniPC"),
     "deis": SchedulerFacts(label="DEIS"),
     "lms": SchedulerFacts(label="LMS"),

@@ -6,19 +6,18 @@ after `set_timesteps`. Knows no model.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.diffusion.brownian import brownian_noise
 from studio.diffusion.levels import Level, level_of
 from studio.diffusion.noise_schedules import (
     AYS_SD,
@@ -100,7 +99,7 @@ class Schedule:
             # that begins in mid-schedule.
             arguments["order"] = min(index - self.begins + 1, row.growing_order)
         if row.brownian and self.scheduler.noise_sampler is None:
-            self.scheduler.noise_sampler = _brownian_noise(self.scheduler.sigmas, latents, self.seed)
+            self.scheduler.noise_sampler = brownian_noise(self.scheduler.sigmas, latents, self.seed)
         if self.strides is not None:
             # DDIM and PNDM step by num_train_timesteps // num_inference_steps; this makes it the distance we want.
             train = self.scheduler.config.num_train_timesteps
@@ -132,15 +131,6 @@ class Schedule:
             return (1 - sigma) * latents + sigma * noise
         alpha, sigma = self.scheduler._sigma_to_alpha_sigma_t(sigma)
         return alpha * latents + sigma * noise
-
-
-def _brownian_noise(sigmas: torch.Tensor, latents: torch.Tensor, seed: int) -> Callable[[Any, Any], torch.Tensor]:
-    """The noise of DPM++ SDE between any two sigmas, as its class makes it, but on the CPU and by the image's seed: the
-    same on every device."""
-    # torchsde warns of float32's last bit at the ends of its interval, at every new value: that is expected here.
-    warnings.filterwarnings("ignore", message="Should have t[ab]", module="torchsde")
-    sampler = BrownianTreeNoiseSampler(latents.cpu(), sigmas[sigmas > 0].min().item(), sigmas.max().item(), seed)
-    return lambda sigma, sigma_next: sampler(sigma, sigma_next).to(latents.device)
 
 
 def make_schedule(
@@ -320,6 +310,8 @@ def _schedule_of(
     """The schedule of a scheduler whose timesteps are set. `own_strides`: they are not those its class would set."""
     if row.asks_twice:
         return _twice(scheduler, name, row, num_inference_steps, strength, seed)
+    if row.planner is not None:
+        return _planned(scheduler, name, row, strength, seed)
     if row.mend is not None:
         row.mend(scheduler)
     order = row.order
@@ -341,6 +333,17 @@ def _schedule_of(
         strides=_strides(timesteps) if row.strides and own_strides else None,
         complete=begin == 0,
     )
+
+
+def _planned(scheduler: Any, name: SchedulerName, row: SchedulerRow, strength: float, seed: int) -> Schedule:
+    """The schedule of a plan: it is made of the steps that run, so that they are as many as were asked for."""
+    assert row.planner is not None
+    steps = len(scheduler.timesteps)
+    begin = steps - steps_run(steps, strength)
+    scheduler.follow(row.planner, row.solver, begin)
+    timesteps, stages, numbers = scheduler.timesteps, scheduler.stages, scheduler.steps
+    levels = [row.level(scheduler, index) for index in range(len(timesteps))]
+    return Schedule(scheduler, name, row, timesteps, levels, stages, numbers, seed, complete=begin == 0)
 
 
 def _twice(

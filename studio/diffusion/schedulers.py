@@ -23,6 +23,7 @@ from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName
 from studio.diffusion.ancestral import mend_dpm2_a, mend_euler_a
 from studio.diffusion.levels import Level, edm_level, flow_level, level_of, preserving_level
 from studio.diffusion.paths import flow_shift
+from studio.diffusion.planned import PlannedScheduler, Planner, Solver, ancestral_plan, restart_plan
 from studio.diffusion.predictions import PathName, path_of_prediction
 
 # How a row holds its latents:
@@ -57,6 +58,8 @@ class SchedulerRow:
     growing_order: int | None = None  # its order grows up to this one, by evaluations that it has seen
     brownian: bool = False  # takes its noise from a Brownian tree
     mend: Callable[[Any], None] | None = None  # what puts right the lists it has computed in float32
+    planner: Planner | None = None  # makes the plan of a PlannedScheduler, whose steps are made by `solver`
+    solver: Solver = "euler"
     ends_at_first: bool = False  # it cannot end at 0, and ends at the first training sigma
 
     def level(self, scheduler: Any, index: int) -> Level:
@@ -80,6 +83,12 @@ def _multistep(algorithm: str, order: int, scale: ScaleName = "preserving", **se
         settings={"algorithm_type": algorithm, "solver_order": order, **settings},
         writing=_MULTISTEP_WRITING.get(scale, "conversion"),
         takes_generator=True,
+    )
+
+
+def _planned(planner: Planner, solver: Solver) -> SchedulerRow:
+    return SchedulerRow(
+        class_name="PlannedScheduler", scale="scaled", takes_generator=True, planner=planner, solver=solver
     )
 
 
@@ -151,6 +160,8 @@ _PRESERVING: Mapping[SchedulerName, SchedulerRow] = {
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2),
     "dpmpp_2m_sde_heun": _multistep("sde-dpmsolver++", 2, solver_type="heun"),
     "dpmpp_3m_sde": _multistep("sde-dpmsolver++", 3),
+    "dpmpp_2s_a": _planned(ancestral_plan, "2s"),
+    "restart": _planned(restart_plan, "heun"),
     "unipc": SchedulerRow(class_name="UniPCMultistepScheduler", scale="preserving"),
     "deis": SchedulerRow(
         class_name="DEISMultistepScheduler",
@@ -224,7 +235,7 @@ def new_scheduler(
     row: SchedulerRow, noise_schedule: NoiseScheduleName, config: Mapping[str, Any], prediction_type: str | None
 ) -> Any:
     """The scheduler object, as `Class.from_config(config)` makes it, less the warnings about keys it has no use for."""
-    cls = getattr(diffusers, row.class_name)
+    cls = _class_of(row.class_name)
     parameters = inspect.signature(cls.__init__).parameters
     settings = {key: value for key, value in config.items() if key in parameters and not key.startswith("_")}
     settings |= {"clip_sample": False, "thresholding": False}  # both are for pixels in [-1, 1], not for latents
@@ -255,4 +266,8 @@ def new_scheduler(
 @functools.lru_cache(maxsize=64)
 def _pristine(class_name: str, settings: str) -> Any:
     """A new scheduler object, to be copied: some classes work a third of a second in their constructor."""
-    return getattr(diffusers, class_name)(**json.loads(settings))
+    return _class_of(class_name)(**json.loads(settings))
+
+
+def _class_of(class_name: str) -> Any:
+    return PlannedScheduler if class_name == PlannedScheduler.__name__ else getattr(diffusers, class_name)

@@ -13,6 +13,7 @@ NAME = "ComfyUI"
 SAMPLERS: Mapping[str, str] = {
     "euler_ancestral": "euler_a", "dpm_2": "dpm2", "dpm_2_ancestral": "dpm2_a", "uni_pc": "unipc",
     "dpmpp_2m_sde_gpu": "dpmpp_2m_sde", "dpmpp_3m_sde_gpu": "dpmpp_3m_sde", "dpmpp_sde_gpu": "dpmpp_sde",
+    "dpmpp_2m_sde_heun_gpu": "dpmpp_2m_sde_heun", "dpmpp_2s_ancestral": "dpmpp_2s_a",
 }  # fmt: skip
 _KSAMPLER = {
     "seed": "seed", "noise_seed": "seed", "steps": "num_inference_steps", "cfg": "guidance_scale",

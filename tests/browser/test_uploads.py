@@ -137,10 +137,10 @@ def offer_of(page: Page, name: str, *, tab: str = "Image to image") -> Locator:
 
 def test_a_picture_of_another_program_offers_what_fits_and_says_what_does_not(visitor: Visitor) -> None:
     page = visitor()
-    line = offer_of(page, "sampler_Restart.png")
+    line = offer_of(page, "sampler_DPM_fast.png")
     expect(line).to_contain_text("This picture says how it was made.")
     expect(line.locator(".ls-offer-note").first).to_contain_text(
-        "Sampler 'Restart' is left out: not allowed here; one of"
+        "Sampler 'DPM fast' is left out: not allowed here; one of"
     )
     line.get_by_role("button", name="Use its settings").click()
     expect(line).to_have_count(0)
@@ -152,8 +152,8 @@ def test_the_line_speaks_chinese_to_a_chinese_browser(browser: Browser, studio: 
     page = context.new_page()
     page.goto(studio.url)
     ready(page)
-    line = offer_of(page, "sampler_Restart.png", tab="图生图")
+    line = offer_of(page, "sampler_DPM_fast.png", tab="图生图")
     expect(page.locator("html")).to_have_attribute("lang", re.compile("^zh"))
     expect(line).to_contain_text("这张图片带有生成参数。")
-    expect(line.locator(".ls-offer-note").first).to_contain_text("未采用 Sampler 'Restart'")
+    expect(line.locator(".ls-offer-note").first).to_contain_text("未采用 Sampler 'DPM fast'")
     context.close()

@@ -13,12 +13,11 @@ from PIL import Image, ImageDraw
 
 from studio.asked.fields import Inpaint, TextToImage
 from studio.asked.resolved import resolve
-from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.latents import Variation, image_generator, image_noise, mask_cells, slerp
-from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
+from tests.diffusion.helpers import REFERENCE, ask_unet, reference_scheduler, run_lane
 from tests.diffusion.test_equals_diffusers import GUIDANCE, SEED, STEPS, conditioning, picture
 
 SIZE = (64, 64)
@@ -57,7 +56,7 @@ DIFFERENT = {"pndm", "lms", "dpm2", "dpm2_a", "dpmpp_sde"}
 
 
 @pytest.mark.parametrize("strength", [0.6, pytest.param(1.0, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in DIFFERENT])
+@pytest.mark.parametrize("name", [name for name in REFERENCE if name not in DIFFERENT])
 def test_inpainting_is_bit_equal(components: Components, name: str, strength: float) -> None:
     """The pipeline is handed latents of a masked picture that it does not use with a model of four channels, since it
     would take random numbers to make them."""

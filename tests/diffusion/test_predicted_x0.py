@@ -31,17 +31,25 @@ KINDS = [
     if kind != "sample" or name not in NO_SAMPLE
 ]
 NO_WORDS = ChunkedPrompt(parse_prompt(""))
-RETURNS_X0 = ("ddim", "ddpm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde")
+RETURNS_X0 = (
+    "ddim", "ddpm", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde", "dpmpp_2s_a", "restart",
+)  # fmt: skip
 CONVERTS = ("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "unipc")
 
 
 checkpoint = functools.cache(tiny_components)
 
 
-def lane_of(name: str, prediction_type: Any, noise_schedule: str = "automatic", guidance_scale: float = 1.0) -> Lane:
+def lane_of(
+    name: str,
+    prediction_type: Any,
+    noise_schedule: str = "automatic",
+    guidance_scale: float = 1.0,
+    steps: int = 6,
+) -> Lane:
     components = checkpoint(prediction_type)
     generator = image_generator(3)
-    schedule = make_schedule(name, noise_schedule, 6, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
+    schedule = make_schedule(name, noise_schedule, steps, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
     noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale
     branches = 2 if guidance_scale > 1 else 1
     return Lane(

@@ -374,7 +374,7 @@ def test_every_kind_of_text_chunk_is_read(kind: bytes) -> None:
         ("Size: 513x512", "width"),
         ("Size: 1000000x8", "width"),
         ("Sampler: <img src=x onerror=alert(1)>", "scheduler"),
-        ("Sampler: Restart", "scheduler"),
+        ("Sampler: DPM fast", "scheduler"),
         ("Schedule type: Align Your Steps GITS", "noise_schedule"),
         ("Model: " + "x" * 301, "checkpoint"),
     ],

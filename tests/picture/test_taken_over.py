@@ -48,12 +48,12 @@ def infotext(line: str, prompt: str = "a fox") -> bytes:
 @pytest.mark.parametrize(
     ("name", "key", "fits"),
     [
-        ("sampler_Restart.png", "Sampler", {"noise_schedule": "karras", "guidance_scale": 7.0, "seed": 5}),
+        ("sampler_DPM_fast.png", "Sampler", {"noise_schedule": "karras", "guidance_scale": 7.0, "seed": 5}),
         ("size_513x769.png", "Size", {"scheduler": "euler", "seed": 5, "checkpoint": "small-world-128"}),
         ("size_3072x2048.png", "Size", {"guidance_scale": 7.0, "seed": 5}),
         ("hires2x.png", "Hires upscale", {"width": 832, "height": 1216, "seed": 2718281828, "scheduler": "euler_a"}),
         ("odd_size.png", "Size", {"scheduler": "dpmpp_2m", "noise_schedule": "karras", "strength": 0.55}),
-        ("restart.png", "Sampler", {"width": 512, "height": 768, "guidance_scale": 6.5}),
+        ("restart.png", "Model", {"scheduler": "restart", "width": 512, "height": 768, "guidance_scale": 6.5}),
         ("a1111_nomodel.png", "Model", {"scheduler": "dpmpp_2m", "noise_schedule": "karras", "seed": 1234567}),
     ],
 )

@@ -95,7 +95,7 @@ def test_every_finding_has_a_sentence(kind: NamedKind, finding: Finding) -> None
     assert "toy" in starting.note_of_file(FileRemark(kind, finding, "toy", "here", "a1", "b2"))
 
 
-SETTINGS_OF_A1111 = "a fox\nSteps: 9, Sampler: Restart, Seed: 1, Clip skip: 2, Model: not-here, CFG scale: 4"
+SETTINGS_OF_A1111 = "a fox\nSteps: 9, Sampler: DPM fast, Seed: 1, Clip skip: 2, Model: not-here, CFG scale: 4"
 
 
 def test_every_reason_is_a_sentence_in_both_languages() -> None:
@@ -107,7 +107,7 @@ def test_every_reason_is_a_sentence_in_both_languages() -> None:
     assert offered["settings"].items() >= {"prompt": "a fox", "guidance_scale": 4.0, "clip_skip": 2}.items()
     english, chinese = offered["notes"]["en"], offered["notes"]["zh"]
     assert [note.split(":")[0] for note in english[:2]] == [
-        "Sampler 'Restart' is left out", "Model 'not-here' is left out",
+        "Sampler 'DPM fast' is left out", "Model 'not-here' is left out",
     ]  # fmt: skip
     assert "is taken as for an SD 1 checkpoint" in english[2]
     assert len(english) == len(chinese) == 3

@@ -44,6 +44,7 @@ _ETA: Mapping[str, float] = {
     "ddim": 0.0,
     "euler_a": 1.0,
     "dpm2_a": 1.0,
+    "dpmpp_2s_a": 1.0,
     "dpmpp_sde": 1.0,
     "dpmpp_2m_sde": 1.0,
     "dpmpp_2m_sde_heun": 1.0,

@@ -109,7 +109,7 @@ def test_the_schedule_at_the_end_of_a_name_counts_and_the_other_is_named() -> No
 @pytest.mark.parametrize(
     ("body", "field", "allowed"),
     [
-        ({"sampler_name": "Restart"}, "sampler_name", "DPM++ 2M"),
+        ({"sampler_name": "DPM adaptive"}, "sampler_name", "DPM++ 2M"),
         ({"sampler_index": "DPM fast"}, "sampler_index", "Euler a"),
         ({"scheduler": "align_your_steps_GITS"}, "scheduler", "Karras"),
         ({"steps": "20"}, "steps", "whole numbers from 1 to 150"),
@@ -152,7 +152,7 @@ def test_what_cannot_be_obeyed_is_refused_by_its_name_there(body: dict[str, Any]
 
 
 def test_every_problem_is_named_at_once() -> None:
-    problems = refused(prompt="x", tiling=True, sampler_name="Restart", script_name="loopback", n_iter=0)
+    problems = refused(prompt="x", tiling=True, sampler_name="DPM adaptive", script_name="loopback", n_iter=0)
     assert set(problems) == {"tiling", "sampler_name", "script_name", "n_iter"}
     assert set(refused(prompt="x", width=3, steps=-1)) == {"width", "steps"}
 
