@@ -82,7 +82,7 @@ def first_of_each_step(values: list[float], run: Schedule) -> np.ndarray[Any, An
 @pytest.mark.parametrize("noise_schedule", [s for s in NOISE_SCHEDULES if s not in ("automatic", "as_configured")])
 @pytest.mark.parametrize("name", SIGMA_SCHEDULERS)
 def test_sigmas_equal_their_formula(name: str, noise_schedule: str) -> None:
-    for n in (1, 2, 25):
+    for n in (1, 2, 19 if name == "restart" else 25):  # from 20 on Restart goes back
         run = schedule(name, noise_schedule, n)
         expected = formula_sigmas(noise_schedule, n)
         np.testing.assert_allclose(first_of_each_step([v.sigma for v in run.levels], run), expected, rtol=1e-6)
