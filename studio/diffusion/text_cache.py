@@ -22,6 +22,7 @@ class TextCache(CallEdit):
     def __init__(self) -> None:
         self._parts: tuple[torch.Tensor, ...] = ()  # held, so that no other tensor gets their address
         self._adapters: tuple[AppliedAdapter, ...] = ()
+        self._threads = 0  # matrix products by another number of them may round differently
         self._text: torch.Tensor | None = None
         self._projections: dict[torch.nn.Module, torch.Tensor] = {}  # by the layer that projects the text
 
@@ -29,9 +30,10 @@ class TextCache(CallEdit):
         """The texts of several calls (branches, tokens, dim) as one, the same tensor while they are the same ones.
         `adapters`: the LoRAs of the call that comes next, which have their share in keys and values."""
         same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts))
+        same = same and self._threads == torch.get_num_threads()
         if self._text is None or not same or adapters != self._adapters:
             self.forget()
-            self._parts, self._adapters = tuple(parts), adapters
+            self._parts, self._adapters, self._threads = tuple(parts), adapters, torch.get_num_threads()
             self._text = parts[0] if len(parts) == 1 else torch.cat(list(parts))
         return self._text
 

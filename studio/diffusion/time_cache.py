@@ -25,19 +25,20 @@ class TimeCache(CallEdit):
     it."""
 
     def __init__(self) -> None:
-        self._by_timestep: OrderedDict[tuple[float, int], Projections] = OrderedDict()
+        self._by_timestep: OrderedDict[tuple[float, int, int], Projections] = OrderedDict()
         self._projections: Projections = {}  # of the call that is made
 
     def covers(self, calls: Sequence[UnetCall]) -> bool:
         """Whether nothing but one timestep has a say in the embeddings of the call that comes next: it is one lane's,
         without a LoRA, a guidance scale or the numbers of SDXL. Then that call may be made with this edit.
 
-        A call of another number of rows, whose matrix products may round differently, has embeddings of its own.
+        A call of another number of rows or threads, whose matrix products may round differently, has embeddings of its
+        own.
         """
         first = calls[0]
         if len(calls) > 1 or first.adapters or first.added_conditions or first.guidance is not None:
             return False
-        key = first.timestep, len(first.sample)
+        key = first.timestep, len(first.sample), torch.get_num_threads()
         self._projections = self._by_timestep.setdefault(key, {})
         self._by_timestep.move_to_end(key)
         while len(self._by_timestep) > TIMESTEPS:

@@ -62,7 +62,9 @@ class Conditioner:
         # Only prompt scheduling depends on the steps.
         plain = all(prompt.is_plain for prompt in prompts)
         steps = None if plain else (resolved.steps, resolved.steps_before)
-        key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version, models)
+        # What has to be bit-equal is encoded with all threads, the rest maybe with fewer.
+        exact = resolved.request.exact
+        key = (components.name, resolved.encoding_key(guided=two_halves), steps, parts, words.version, models, exact)
         if key not in self._prompts:
             with self._tokenizer_lock:
                 self._prompts[key] = encode_prompts(

@@ -165,6 +165,7 @@ class Presenter:
             versions=self._outside.versions,
             **({"prompt_notes": notes} if notes else {}),
             **self._file_facts(run.of(image)),
+            **({"threads": sorted(active.threads)} if self._executor.device.is_cpu else {}),
         )
         run.pictures[image] = self._outside.gallery.save(
             picture,

@@ -35,6 +35,7 @@ class ActiveImage:
     image: int  # its number within the run
     lane: Lane
     running_lane: RunningLane  # the same lane as the scheduler knows it
+    threads: set[int] = field(default_factory=set)  # numbers of threads that its calls were made with
     last_step: float = field(default_factory=time.monotonic)  # when its last evaluation was done, or it was admitted
     before: int = 0  # evaluations of its first pass, once it is in its second
     last_preview_time: float = -1.0  # when its last live preview was sent

@@ -13,6 +13,7 @@ from studio.checkpoints.manager import ModelManager
 from studio.engine import failures
 from studio.engine.active_runs import ActiveRuns
 from studio.engine.checkpoint_switch import CheckpointSwitch
+from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
 from studio.engine.executor import Executor
 from studio.engine.jobs import SWEEP_SECONDS, Job
@@ -30,6 +31,7 @@ class Worker:
         self.ticks = 0
         self._outside = outside
         self._scheduler = Scheduler()
+        self._threads = ComputeThreads.of(device)
         self._executor = Executor(device, manager, outside.tokenizer_lock)
         self._presenter = Presenter(self._executor, outside, self._fail)
         self._runs = ActiveRuns(self._scheduler)
@@ -40,6 +42,7 @@ class Worker:
         """Look at the jobs, admit, answer, tick once. False when there was nothing to do. Without `admit` the lanes
         that run go on and no new one joins them."""
         self._sweep()
+        self._threads.settle()
         for run in [run for run in self._runs.all() if run.job.stop_reason is not None]:
             self._presenter.stop(run)
             self._runs.drop(run)
@@ -90,13 +93,16 @@ class Worker:
         self._checkpoint.load(job.request.checkpoint, anew=admission.switch)
         if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
             return
+        exact = self._outside.exact or job.attention or job.request.exact
+        self._threads.settle(exact=exact)
         run = self._runs.get(job.id)
         if run is None:
-            run = executor.begin(job, exact=self._outside.exact)
+            run = executor.begin(job, exact=exact)
             self._runs.add(run)
         executor.check_memory(run)
         lane = executor.first_pass(run, image)
         active = run.begin(image, lane)
+        active.threads.add(self._threads.number)
         self._presenter.begin(active)
         if lane.is_finished:  # nothing to denoise (strength 0): the picture goes through the VAE and back
             self._finish(active)
@@ -105,8 +111,10 @@ class Worker:
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
+        images = self._runs.images(plan.tick)
+        self._threads.settle(exact=any(active.run.exact for active in images))
         start = time.perf_counter()
-        results = self._executor.evaluate(self._runs.images(plan.tick))
+        results = self._executor.evaluate(images)
         if results.has_call_failed:
             self._scheduler.report_failure(plan, out_of_memory=results.out_of_memory)
         for active, error in results.failures:
@@ -114,6 +122,9 @@ class Worker:
         if not results.rows:
             return
         self.ticks += 1
+        self._threads.record(plan.tick[0].key, results.rows, results.seconds)
+        for active in results.callers:
+            active.threads.add(self._threads.number)
         self._presenter.show(results)
         seconds = time.perf_counter() - start
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)

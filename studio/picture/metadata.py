@@ -14,6 +14,7 @@ facts about the run. These facts are understood here, all of them optional:
     flow_shift             the shift that the owner chose for a rectified flow
     prompt_template        what the prompt was chosen from, where that differs; negative_prompt_template alike
     prompt_notes           sentences about what of the prompts is left out or read otherwise than it may be meant
+    threads                numbers of CPU threads of its calls; with another number the last bits differ
     versions               name -> version; the studio's own is added
 
 Others (evaluations, seconds, ...) are kept as they are.
