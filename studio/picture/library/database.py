@@ -3,6 +3,7 @@ truth and it is rebuilt from them.
 
     folders   each folder that was looked through, with its mtime then
     pictures  one row a picture; `owner` is the sha256 of a visitor, "" for a file that nobody here has made
+    kinds     how many pictures there are of each owner, model, LoRAs and size, so that none is counted twice
     deleted   those in the trash
     words     the full text of prompts, and of the names of models, LoRAs and files (FTS5)
     ratings, boards   a copy of the marks (studio/picture/library/marks.py)
@@ -22,7 +23,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 NAME = ".library.sqlite"
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x4C534C69  # "LSLi"
 BUSY_SECONDS = 5.0
 
@@ -39,6 +40,17 @@ CREATE TABLE pictures (
     prompt TEXT NOT NULL, model TEXT NOT NULL, loras TEXT NOT NULL, program TEXT NOT NULL,
     UNIQUE (root, folder, name)
 );
+CREATE TABLE kinds (
+    owner TEXT NOT NULL, cell INTEGER NOT NULL, model TEXT NOT NULL, loras TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, pictures INTEGER NOT NULL,
+    PRIMARY KEY (owner, cell, model, loras, width, height)
+) WITHOUT ROWID;
+CREATE TRIGGER picture_added AFTER INSERT ON pictures BEGIN
+    INSERT INTO kinds VALUES (new.owner, new.cell, new.model, new.loras, new.width, new.height, 1)
+    ON CONFLICT DO UPDATE SET pictures = pictures + 1; END;
+CREATE TRIGGER picture_removed AFTER DELETE ON pictures BEGIN
+    UPDATE kinds SET pictures = pictures - 1 WHERE (owner, cell, model, loras, width, height)
+    = (old.owner, old.cell, old.model, old.loras, old.width, old.height); END;
 CREATE TABLE deleted (
     number INTEGER, id TEXT PRIMARY KEY, root TEXT, folder TEXT, name TEXT, owner TEXT, cell INTEGER, saved REAL,
     width INTEGER, height INTEGER, prompt TEXT, model TEXT, loras TEXT, program TEXT
@@ -54,7 +66,7 @@ CREATE TABLE boards (person TEXT NOT NULL, board TEXT NOT NULL, picture TEXT NOT
 CREATE INDEX boards_by_picture ON boards (person, picture);
 """
 _INSERT = (
-    "INSERT OR REPLACE INTO pictures (id, root, folder, name, owner, cell, saved, width, height, prompt, model, loras, "
+    "INSERT INTO pictures (id, root, folder, name, owner, cell, saved, width, height, prompt, model, loras, "
     "program) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _CHINESE = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
@@ -150,6 +162,7 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
                 "SELECT number FROM pictures WHERE id = ? OR (root = ? AND folder = ? AND name = ?)", (row.id, *place)
             ).fetchall()
             connection.executemany("DELETE FROM words WHERE rowid = ?", old)
+            connection.executemany("DELETE FROM pictures WHERE number = ?", old)
             loras = "\n".join(row.loras)
             values = (row.id, *place, row.owner, row.cell, row.saved, row.width, row.height, row.prompt, row.model)
             number = connection.execute(_INSERT, (*values, loras, row.program)).lastrowid

@@ -150,6 +150,11 @@ class Library:
     def count(self, viewer: Viewer, search: Search, until: int | None = None) -> int:
         """How many pictures there are. Counted once as long as nothing changes."""
         self._open()
+        if search == Search(cells=search.cells) and (until is None or until >= self.newest()):
+            scope, scope_values = scope_of(viewer)
+            sql = f"SELECT coalesce(sum(p.pictures), 0) FROM kinds p WHERE {scope} AND p.cell = ?"
+            with self._lock:
+                return int(self._connection.execute(sql, (*scope_values, int(search.cells))).fetchone()[0])
         where, values = condition_of(viewer, search, until)
         now = self._scanner.changes + self._marked
         key = (where, *values)
@@ -170,14 +175,17 @@ class Library:
     def choices(self, viewer: Viewer) -> Choices:
         """What there is to choose from."""
         self._open()
-        where, values = condition_of(viewer, Search())
-        size = "SELECT p.width, p.height FROM pictures p WHERE {} AND p.width > 0 GROUP BY 1, 2 ORDER BY count(*) DESC"
+        scope, values = scope_of(viewer)
+        there = f"FROM kinds p WHERE {scope} AND p.cell = 0 AND p.pictures > 0"
         with self._lock:
             ask = self._connection.execute
-            models = [row[0] for row in ask(f"SELECT DISTINCT p.model FROM pictures p WHERE {where}", values)]
-            lists = [row[0] for row in ask(f"SELECT DISTINCT p.loras FROM pictures p WHERE {where}", values)]
-            sizes = ask(f"{size.format(where)} LIMIT ?", (*values, MAX_SIZES)).fetchall()
-            boards = self._marks.boards(viewer.digest, *scope_of(viewer))
+            models = [row[0] for row in ask(f"SELECT DISTINCT p.model {there}", values)]
+            lists = [row[0] for row in ask(f"SELECT DISTINCT p.loras {there}", values)]
+            size = (
+                f"SELECT p.width, p.height {there} AND p.width > 0 GROUP BY 1, 2 ORDER BY sum(p.pictures) DESC LIMIT ?"
+            )
+            sizes = ask(size, (*values, MAX_SIZES)).fetchall()
+            boards = self._marks.boards(viewer.digest, scope, values)
         loras = {name for names in lists for name in names.split("\n") if name}
         return Choices(models=sorted(filter(None, models)), loras=sorted(loras), sizes=sorted(sizes), boards=boards)
 

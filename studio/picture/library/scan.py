@@ -5,13 +5,15 @@ One thread of low priority. While a run goes on it sleeps most of the time, so t
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import re
 import sqlite3
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 BATCH = 100  # pictures that are added together
 BUSY_SHARE = 0.03  # of a core, while a run goes on
 MAX_DEPTH = 12  # folders in folders
+NEWEST = 12  # folders that are looked at each time, those that changed last
+WHOLE_SECONDS = 5.0  # between two looks at all folders
 SETTLED_SECONDS = 2.0  # a folder that has changed since then is looked through again: its mtime is too coarse to tell
 SAVING_SECONDS = 30.0  # after which a picture of ours has its line in index.jsonl
 
@@ -47,6 +51,7 @@ class Scanner:
         self._lock = lock
         self._busy = busy
         self._stopped = threading.Event()
+        self._looked_at = float("-inf")  # when all folders were looked at last
         self.changes = 0  # a count that rises with each change of the index
 
     @property
@@ -68,12 +73,15 @@ class Scanner:
                     self._connection.execute("DELETE FROM folders WHERE root = ?", (name,))
 
     def look(self) -> None:
-        """Look through all folders once. A folder that cannot be read is left out."""
+        """Look through the folders once, through those that have not changed for long only every few seconds. A folder
+        that cannot be read is left out."""
+        is_whole = time.monotonic() - self._looked_at > WHOLE_SECONDS
         for root in self._roots:
             with self._lock:
                 known = dict(self._connection.execute("SELECT name, mtime FROM folders WHERE root = ?", (str(root),)))
+            others = set() if is_whole else self._long_unchanged(known)
             there = set()
-            for name, mtime in self._folders(root, known):
+            for name, mtime in self._folders(root, known, others):
                 there.add(name)
                 if self._stopped.is_set():
                     return
@@ -84,20 +92,34 @@ class Scanner:
                     database.remove(self._connection, "root = ? AND folder = ?", (str(root), name))
                     self._connection.execute("DELETE FROM folders WHERE root = ? AND name = ?", (str(root), name))
                     self.changes += 1
+        if is_whole:
+            self._looked_at = time.monotonic()
 
-    def _folders(self, root: Path, known: dict[str, int]) -> Iterator[tuple[str, int]]:
-        """Name and mtime of each folder, those first that have pictures of today. Links are not followed."""
+    def _long_unchanged(self, known: Mapping[str, int]) -> set[str]:
+        """The folders of the index but for the newest, and those that are to be looked through again."""
+        newest = heapq.nlargest(NEWEST, known, key=known.__getitem__)
+        return {name for name, mtime in known.items() if mtime}.difference(newest, [""])
+
+    def _folders(self, root: Path, known: Mapping[str, int], unchanged: Set[str]) -> Iterator[tuple[str, int]]:
+        """Name and mtime of each folder, those first that have pictures of today. Links are not followed. `unchanged`
+        ones are taken for what the index has."""
+        known_below: dict[str, list[str]] = {}
+        for one in filter(None, known):
+            known_below.setdefault(one.rpartition("/")[0], []).append(one)
         waiting = [""]
         while waiting:
             name = waiting.pop()
-            folder = root / name
+            folder = f"{root}/{name}" if name else str(root)
             try:
-                mtime = folder.stat().st_mtime_ns
-                if folder.resolve() != folder:
-                    continue
+                if name in unchanged:
+                    mtime = known[name]
+                else:
+                    about = os.lstat(folder)  # no folder above it is a link either: the way leads through all of them
+                    if not stat.S_ISDIR(about.st_mode):
+                        continue
+                    mtime = about.st_mtime_ns
                 if known.get(name) == mtime:  # the same folders lie in it
-                    prefix = f"{name}/" if name else ""
-                    below = [one for one in known if one and one.startswith(prefix) and "/" not in one[len(prefix) :]]
+                    below = known_below.get(name, [])
                 else:
                     below = [
                         f"{name}/{entry.name}" if name else entry.name
