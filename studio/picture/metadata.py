@@ -113,14 +113,23 @@ def read_png(
 def file_hashes(source: bytes | Path) -> Mapping[str, object]:
     """What a picture's file says of the LoRAs and embeddings that its prompt names, for `named_files.compared`; empty
     where it says nothing."""
-    texts = texts_of(source)
-    own = _json_object(texts.get(OWN_CHUNK, ""))
+    return hashes_of_texts(texts_of(source))
+
+
+def hashes_of_texts(texts: Mapping[str, str]) -> Mapping[str, object]:
+    """As `file_hashes`, of the texts of a file."""
+    own = info_of_texts(texts)
     return own if own is not None else hashes_of_pairs(parse_parameters(texts.get(A1111_CHUNK, ""))[2])
 
 
 def own_info(source: bytes | Path) -> dict[str, object] | None:
     """Our own JSON of a picture's file; None where it has none."""
-    return _json_object(texts_of(source).get(OWN_CHUNK, ""))
+    return info_of_texts(texts_of(source))
+
+
+def info_of_texts(texts: Mapping[str, str]) -> dict[str, object] | None:
+    """As `own_info`, of the texts of a file."""
+    return _json_object(texts.get(OWN_CHUNK, ""))
 
 
 def request_from_info(

@@ -8,6 +8,7 @@ no disk.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,7 +111,10 @@ def _read(texts: Mapping[str, str]) -> tuple[str, FileSettings] | None:
 def _program(texts: Mapping[str, str], pairs: Mapping[str, str]) -> str:
     if texts.get("fooocus_scheme"):
         return fooocus.NAME
-    return pairs.get("App") or pairs.get("Version", "").split(" v")[0] or "AUTOMATIC1111"
+    version = pairs.get("Version", "")
+    if not version or re.match(r"v?\d", version):  # a number alone, with or without Git's distance
+        return pairs.get("App") or "AUTOMATIC1111"
+    return pairs.get("App") or ("Forge" if re.match(r"f\d", version) else version.split(" v")[0])
 
 
 def _infotext(prompt: str, negative_prompt: str, pairs: Mapping[str, str]) -> FileSettings:

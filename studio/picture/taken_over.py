@@ -16,7 +16,7 @@ from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
 from studio.families.registry import label_of
 from studio.picture.file_settings import PICTURES, VAE, FileSettings, Remark
-from studio.picture.metadata import own_info, texts_of
+from studio.picture.metadata import info_of_texts, texts_of
 from studio.picture.programs import settings_of_texts
 
 STUDIO = "Latent Studio"
@@ -48,7 +48,12 @@ class TakenOver:
 
 def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None:
     """What can be taken over from a picture's file; None where it tells nothing. `models`: those that are installed."""
-    info = own_info(source)
+    return take_over_texts(texts_of(source), models)
+
+
+def take_over_texts(texts: Mapping[str, str], models: Sequence[Model]) -> TakenOver | None:
+    """As `take_over`, from the texts of a file by keyword."""
+    info = info_of_texts(texts)
     if info is not None:
         if info.get("kind") == "surface":
             return TakenOver(STUDIO, {}, (LeftOut("kind", quoted_value("comparison"), Remark("comparison")),))
@@ -62,7 +67,7 @@ def take_over(source: bytes | Path, models: Sequence[Model]) -> TakenOver | None
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
         settings.leave("vae", info.get("vae"), VAE)
         return _fitting(STUDIO, settings, models)
-    program_settings = settings_of_texts(texts_of(source))
+    program_settings = settings_of_texts(texts)
     return _fitting(*program_settings, models) if program_settings is not None else None
 
 

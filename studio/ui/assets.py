@@ -35,6 +35,7 @@ STYLES = (
     "models/static/models.css",
     "learn/static/learn.css",
     "static/machine.css",
+    "picture_sheet/static/sheet.css",
     "static/sharing.css",
     "static/shortcuts.css",
 )

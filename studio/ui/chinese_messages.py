@@ -488,6 +488,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a file of {} MiB": "{1} MiB 的文件",
     "text of at most {} characters": "最多 {1} 个字符的文字",
     "a text of {} characters": "{1} 个字符的文字",
+    "a text of {} KiB": "{1} KiB 的文字",
+    "a text of at most {} KiB": "最多 {1} KiB 的文字",
     "this field is needed": "必填",
     "{} cannot be seen, and goes to the text encoder with the words.": "{1} 不可见，会随文字一起送入文本编码器。",
     "A weight is beyond {} and is taken as {}.": "有一个权重超过 {1}，按 {2} 处理。",

@@ -28,6 +28,7 @@ from studio.ui.learn import tab as learn_tab
 from studio.ui.library import tab as library_tab
 from studio.ui.models import api as models_api
 from studio.ui.models import tab as models_tab
+from studio.ui.picture_sheet import sheet as picture_sheet
 from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 from studio.ui.viewer import noise_viewer
@@ -84,6 +85,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         compare_api.build(engine, gallery, uploads)
         models_api.build(engine)
         generate_tabs = (words_first, picture_first, mask_first)
+        picture_sheet.build(engine, gallery, generate_tabs, viewer, tabs)
         compare_tab.attach(engine, comparison, demo)
         demo.unload(release_uploads)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)

@@ -120,7 +120,7 @@ def middleware(
         Middleware(Api, engine=engine, gallery=gallery, library=library, room=room),
         Middleware(LibraryRoutes, library=library),
         Middleware(Front),
-        Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page),
+        Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),
         Middleware(Faults, foreign=True),
     ]

@@ -39,6 +39,8 @@ from studio.ui.models import model_list
 from studio.ui.text import in_english, spoken
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
+from studio.web.picture_settings import PictureSettings
+from studio.web.upload_room import UploadRoom
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
 
@@ -73,6 +75,7 @@ class Routes:
         gallery: Gallery,
         static_dir: Path = STATIC_DIR,
         replay_page: ReplayPage | None = None,
+        room: UploadRoom | None = None,
     ) -> None:
         self.app = app
         self.engine = engine
@@ -92,6 +95,7 @@ class Routes:
                 Route("/sheet/{job_id}.png", self.compare_sheet),
                 Route("/sheet/{job_id}.csv", self.compare_timings),
                 Route("/ask/control-map", self.control_map, methods=["POST"]),
+                Route("/ask/picture-settings", PictureSettings(engine, room).answer, methods=["POST"]),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/models-found", self.list_of_models),
                 Route("/model-picture/{model_id}", self.model_picture),

@@ -19,6 +19,7 @@ from studio.asked.resolved import Suits, resolve
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, png_info
 from studio.picture.named_files import FileRemark, Finding, NamedKind
+from studio.ui import picture_settings
 from studio.ui.generate import starting
 from studio.ui.generate.controls import Controls
 
@@ -85,14 +86,16 @@ def test_the_files_that_a_prompt_names_are_compared_when_its_settings_are_offere
     moved = starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT, a_lora("my style", "a1" * 32)])
     assert moved["notes"]["en"] == ["The LoRA style is called my style here, and the prompt calls it so."]
     assert moved["settings"]["prompt"] == "a fox <lora:my style:0.5>"
-    assert starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT])["notes"]["en"] == ["The LoRA style is not installed."]
+    assert starting.offer_of_file(picture, [BUILT_IN_CHECKPOINT])["notes"]["en"] == [
+        "The LoRA style is not installed; its hash is a1a1a1a1a1a1."
+    ]
     assert starting.offer_of_file(b"", []) == {}
 
 
 @pytest.mark.parametrize("finding", get_args(Finding))
 @pytest.mark.parametrize("kind", get_args(NamedKind))
 def test_every_finding_has_a_sentence(kind: NamedKind, finding: Finding) -> None:
-    assert "toy" in starting.note_of_file(FileRemark(kind, finding, "toy", "here", "a1", "b2"))
+    assert "toy" in picture_settings.note_of_file(FileRemark(kind, finding, "toy", "here", "a1", "b2"))
 
 
 SETTINGS_OF_A1111 = "a fox\nSteps: 9, Sampler: DPM fast, Seed: 1, Clip skip: 2, Model: not-here, CFG scale: 4"

@@ -29,6 +29,7 @@ PREFIXES = {
     "models/": "models",
     "learn/": "learn",
     "static/machine.js": "machine",
+    "picture_sheet/": "picture_sheet",
 }  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads
 
@@ -186,11 +187,13 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "learn.chapter.",
         "machine.",
         "slider.",
+        "picture_sheet.compared.",
     )
     for key in text.COLUMNS["en"]:
         last = key.split(".", 1)[-1]
         said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
         by_field = key.endswith((".label", ".help", ".placeholder"))
         scripts = ("prompts.", "header.", "compare.", "copying.", "announcement.", "camera.", "shortcuts.")
+        scripts += ("picture_sheet.choose",)
         by_words = key.startswith(scripts) and f".{last}" in sources.replace("words.", ".").replace("words().", ".")
         assert said or by_field or by_words, key

@@ -55,7 +55,11 @@ def id_of(root: str, name: str) -> str:
 
 def facts_of(path: Path) -> Facts:
     """What a file says; only a size of 0x0 for one that is none of a picture. Raises OSError."""
-    width, height, texts = _header(path)
+    return facts_of_texts(*_header(path))
+
+
+def facts_of_texts(width: int, height: int, texts: Mapping[str, str]) -> Facts:
+    """What the texts of a file say by keyword; `width` and `height` of its picture, in pixels."""
     try:
         info = json.loads(texts.get(OWN_CHUNK, "null"))
     except (ValueError, RecursionError):

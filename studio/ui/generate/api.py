@@ -29,7 +29,7 @@ from studio.asked.rows import Row
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over
 from studio.ui import session
-from studio.ui.generate.starting import note_of, why
+from studio.ui.picture_settings import note_of, why
 from studio.ui.render import data_uri
 from studio.ui.text import say, spoken_text
 from studio.ui.uploads import SECONDS_AFTER_CALL, Uploads, read_upload

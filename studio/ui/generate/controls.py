@@ -86,6 +86,8 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
             max_lines=6,
             elem_id=f"{tab}-negative_prompt",
         )
+    if image is None:  # the other tabs have a place for a picture, which offers its settings too
+        html_block("settingsButton", words=words("picture_sheet"))
     sentence_block = None
     if "mask" in components:
         components |= _mask_fields(tab)

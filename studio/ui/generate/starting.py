@@ -17,14 +17,14 @@ from studio.answered.models import Model
 from studio.asked.messages import Message
 from studio.asked.orders import ModelList
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, quoted_value
-from studio.picture.file_settings import Remark
 from studio.picture.metadata import file_hashes
-from studio.picture.named_files import FileRemark, compare_files
-from studio.picture.taken_over import LeftOut, take_over
+from studio.picture.named_files import compare_files
+from studio.picture.taken_over import take_over
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
 from studio.ui.generate import stored_fields
-from studio.ui.text import DEFAULT_LANGUAGE, PICTURE_SETTINGS, say, say_of_picture, words
+from studio.ui.picture_settings import left_out_sentence, note_of, note_of_file
+from studio.ui.text import PICTURE_SETTINGS, say, words
 from studio.ui.uploads import Uploads, painted_png
 
 
@@ -107,29 +107,6 @@ def offer() -> gr.HTML:
     return html_block("offer", value={}, events=("take",), words=buttons)
 
 
-def note_of_file(remark: FileRemark, language: str = DEFAULT_LANGUAGE) -> str:
-    """A sentence about a LoRA or an embedding of a picture."""
-    return say_of_picture(
-        f"file.{remark.finding}",
-        language,
-        kind=say_of_picture(f"kind.{remark.kind}", language),
-        name=remark.name,
-        here=remark.here,
-        hash=remark.hash,
-        hash_here=remark.hash_here,
-    )
-
-
-def why(left_out: LeftOut, language: str = DEFAULT_LANGUAGE) -> str:
-    """Why a setting is left out; it stands behind a colon."""
-    return say_of_picture(f"why.{left_out.why.key}", language, **left_out.why.values)
-
-
-def note_of(remark: Remark, language: str = DEFAULT_LANGUAGE) -> str:
-    """A sentence about what is taken otherwise."""
-    return say_of_picture(f"note.{remark.key}", language, **remark.values)
-
-
 def offer_of_file(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     """What the line offers from a picture's file: its prompt, its settings, and by language what of them is left out
     and why. It also says how the files that the prompt names differ from those here. {} for a picture without
@@ -145,11 +122,7 @@ def offer_of_file(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
         settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
 
     def sentences(language: str) -> list[str]:
-        left_out = [
-            say_of_picture("left", language, key=one.key, value=one.value, why=why(one, language))
-            for one in taken_over.left_out
-            if one.key != "Size"
-        ]
+        left_out = [left_out_sentence(one, language) for one in taken_over.left_out if one.key != "Size"]
         notes = [note_of(remark, language) for remark in taken_over.remarks]
         return [*left_out, *notes, *(note_of_file(remark, language) for remark in files.remarks)]
 

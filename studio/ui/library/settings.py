@@ -17,9 +17,10 @@ _FACTS = ("evaluations", "seconds", "model_hash")  # what the studio writes besi
 
 
 def settings_of(facts: Facts) -> list[tuple[str, str]]:
-    """Label and value of every setting. One of another program has the name and the value that stand in its file."""
+    """Label and value of every setting. Of another program's, one that is no field here has the name and the value
+    that stand in its file."""
     if facts.info is None:
-        return [(visible(name), visible(value)) for name, value in facts.settings.items()]
+        return [(_label(name), _value(name, value)) for name, value in facts.settings.items()]
     pairs = [(name, value) for name, value in facts.settings.items() if _has_a_say(name, facts.info)]
     return [(_label(name), _value(name, value)) for name, value in pairs]
 

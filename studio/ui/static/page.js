@@ -12,6 +12,7 @@ import { start } from "../generate/static/start.js";
 import { learn } from "../learn/static/learn.js";
 import { library } from "../library/static/library.js";
 import { models } from "../models/static/models.js";
+import { comparedRun, pictureSheet, settingsButton } from "../picture_sheet/static/sheet.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
 import { showFailure } from "./elements.js";
@@ -21,6 +22,7 @@ const BLOCKS = {
   camera,
   compare,
   compareStatus,
+  comparedRun,
   control,
   drop,
   examples,
@@ -32,7 +34,9 @@ const BLOCKS = {
   mask,
   models,
   offer,
+  pictureSheet,
   sentence,
+  settingsButton,
   stage,
   start,
   viewer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -18,6 +18,7 @@ from studio.answered.events import Finished, JobSummary
 from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.messages import sentences
 from studio.asked.quantities import QUANTITIES
+from studio.asked.requests import Request
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
@@ -73,6 +74,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             )
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
+        html_block("comparedRun")  # a line of the sheet of a picture's settings
         show = html_block(
             "viewer",
             value=EMPTY,
@@ -82,11 +84,9 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         )
 
     async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
-        owner = session.owner_of(request)
         ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
-        async for view in session.run(engine, gallery, owner, TAB, lambda: TextToImage.parse(ask), attention=True):
-            if view["state"] not in ("running",) or view["step"] is None:
-                yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
+        async for view in follow(engine, gallery, session.owner_of(request), lambda: TextToImage.parse(ask)):
+            yield view
 
     async def newest(request: gr.Request) -> Any:
         owner = session.owner_of(request)
@@ -120,12 +120,20 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         job_id = event._data.get("job")
         job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
         ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
-        async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
-            if view["state"] not in ("running",) or view["step"] is None:
-                yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
+        async for view in follow(engine, gallery, owner, lambda: ImageToImage.parse(ask)):
+            yield view
 
     show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     return show
+
+
+async def follow(
+    engine: Engine, gallery: Gallery, owner: str, ask: Callable[[], Request]
+) -> AsyncIterator[dict[str, Any]]:
+    """Ask for a run that records its attention maps, and yield what the viewer is to show of it until it has ended."""
+    async for view in session.run(engine, gallery, owner, TAB, ask, attention=True):
+        if view["state"] not in ("running",) or view["step"] is None:
+            yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
 
 
 def _again(
