@@ -1,7 +1,7 @@
 """The hashes of every model file, counted in the background and remembered by path, size and time of change.
 
-One thread, one file at a time, what is loaded first; while jobs run it waits with everything else. Blocks nobody but
-who calls `now`.
+One thread, one file at a time, what is loaded first. While jobs run it takes a small share of one core for what is
+loaded, whose pictures name its hash, and waits with everything else. Blocks nobody but who calls `now`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 8 * 2**20
 BUSY_SECONDS = 0.5  # how long it waits before it looks again whether the studio is idle
+REST = 9.0  # while jobs run, what is urgent rests so many times as long as a block has taken: a tenth of a core
 SHORT_DIGITS = 12  # of the hashes that A1111 writes of LoRAs and embeddings
 
 
@@ -39,16 +41,26 @@ def weights_files(entry: Entry) -> list[Path]:
 
 
 class Hasher:
-    """Hashes the files of entries. `busy` says whether jobs run; what was asked for urgently does not wait for them."""
+    """Hashes the files of entries. `busy` says whether jobs run; what was asked for urgently goes on beside them, but
+    slowly."""
 
-    def __init__(self, memo: Memo, busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        memo: Memo,
+        busy: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        """`wait` waits so many seconds, or less when the hasher is closed, and then says True."""
         self._memo = memo
         self._busy = busy
+        self._clock = clock
         self._condition = threading.Condition()
         self._waiting: dict[Hashable, Entry] = {}
         self._urgent: dict[Hashable, Entry] = {}
         self._failures: set[Hashable] = set()
         self._close = threading.Event()
+        self._wait = wait or self._close.wait
         self._thread: threading.Thread | None = None
 
     def get(self, entry: Entry) -> str | None:
@@ -73,14 +85,14 @@ class Hasher:
         hashes = self.both(entry)
         if hashes is None:
             try:
-                self._remember(entry, urgent=True)
+                self._remember(entry, pause=lambda seconds: None)
             except (_Later, OSError, BadCheckpoint) as error:
                 logger.warning("%s could not be hashed: %s", entry.name, error)
             hashes = self.both(entry)
         return hashes
 
     def want(self, entries: Iterable[Entry], *, urgent: bool = False) -> None:
-        """Hash these when there is time; with `urgent` next, even while jobs run."""
+        """Hash these when there is time; with `urgent` next, even while jobs run, a block now and then."""
         with self._condition:
             for entry in entries:
                 key = entry.identity
@@ -107,9 +119,9 @@ class Hasher:
                 if not queue:
                     return
                 key, entry = next(iter(queue.items()))
-                urgent = queue is self._urgent
+                pause = self._rest if queue is self._urgent else self._wait_for_the_jobs
             try:
-                self._remember(entry, urgent=urgent)
+                self._remember(entry, pause)
             except _Later:
                 continue
             except (OSError, BadCheckpoint) as error:
@@ -119,14 +131,26 @@ class Hasher:
                 self._urgent.pop(key, None)
                 self._waiting.pop(key, None)
 
-    def _remember(self, entry: Entry, *, urgent: bool) -> None:
-        """Hash a file and remember it. Raises OSError for one that is replaced meanwhile."""
-        hashes = self._digest(entry, urgent)
+    def _wait_for_the_jobs(self, seconds: float) -> None:
+        """Until no job runs. Raises _Later where something urgent has come."""
+        while self._busy() and not self._wait(BUSY_SECONDS):
+            if self._urgent:
+                raise _Later
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the cores to the jobs that run, after a block that has taken so long."""
+        if self._busy():
+            self._wait(REST * seconds)
+
+    def _remember(self, entry: Entry, pause: Callable[[float], None]) -> None:
+        """Hash a file and remember it. `pause` is called after each block, with the seconds that it has taken. Raises
+        OSError for one that is replaced meanwhile."""
+        hashes = self._digest(entry, pause)
         if not _is_as_listed(entry):
             raise OSError("it has been replaced meanwhile")
         self._memo.update({entry.file.key: [entry.file.size, entry.file.mtime_ns, *hashes, entry.file.changed_ns]})
 
-    def _digest(self, entry: Entry, urgent: bool) -> FileHashes:
+    def _digest(self, entry: Entry, pause: Callable[[float], None]) -> FileHashes:
         whole, behind_header = hashlib.sha256(), hashlib.sha256()
         lora = entry.facts.kind == "lora" and not entry.file.is_folder
         metadata_hash = read_whole_header(entry.path).metadata.get("sshs_model_hash", "") if lora else ""
@@ -134,14 +158,14 @@ class Hasher:
             with file.open("rb", buffering=0) as data:
                 header_bytes = 8 + int.from_bytes(data.read(8), "little") if lora else 0
                 data.seek(0)
+                start = self._clock()
                 while block := data.read(BLOCK):
                     whole.update(block)
                     if lora:
                         behind_header.update(memoryview(block)[header_bytes:])
                         header_bytes = max(0, header_bytes - len(block))
-                    while not urgent and self._busy() and not self._close.wait(BUSY_SECONDS):
-                        if self._urgent:
-                            raise _Later
+                    pause(self._clock() - start)
+                    start = self._clock()
                     if self._close.is_set():
                         raise _Later
         short = (metadata_hash or behind_header.hexdigest())[:SHORT_DIGITS] if lora else ""

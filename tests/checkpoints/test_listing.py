@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from studio.answered.engine import Refused
 from studio.answered.models import NoSuchModel
 from studio.asked.problems import InvalidRequest
-from studio.checkpoints import thumbnail
+from studio.checkpoints import hashes, thumbnail
 from studio.checkpoints.catalog import Catalog, Entry
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.memo import FOLDER, Memo
@@ -251,6 +251,45 @@ def test_hashing_waits_while_jobs_run_but_for_what_is_urgent(tmp_path: Path) -> 
     busy.clear()
     wait_for(lambda: hasher.get(one) is not None)
     hasher.close()
+
+
+def test_hashing_a_large_file_beside_a_run_takes_a_tenth_of_a_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block takes 5 ms on an imagined clock. While a run is at work it rests for 45 ms after each; then not at
+    all."""
+    monkeypatch.setattr(hashes, "BLOCK", 100)
+    file = weights(tmp_path / "loras" / "one.safetensors", LORA)
+    blocks = -(-file.stat().st_size // 100)
+    assert blocks > 6
+    now, rests = [0.0], []
+
+    def clock() -> float:
+        now[0] += 0.005  # asked before and after each block
+        return now[0]
+
+    def wait(seconds: float) -> bool:
+        rests.append(seconds)
+        now[0] += seconds
+        return False
+
+    [entry] = Catalog([tmp_path]).entries()
+    hasher = Hasher(Memo(None), busy=lambda: len(rests) < 5, clock=clock, wait=wait)
+    hasher.want([entry], urgent=True)
+    wait_for(lambda: hasher.get(entry) is not None)
+    hasher.close()
+    assert rests == pytest.approx([9 * 0.005] * 5)
+    assert hasher.get(entry) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_who_waits_for_a_hash_has_it_at_once(tmp_path: Path) -> None:
+    weights(tmp_path / "loras" / "one.safetensors", LORA)
+    [entry] = Catalog([tmp_path]).entries()
+
+    def wait(seconds: float) -> bool:
+        raise AssertionError("it rests")
+
+    assert Hasher(Memo(None), busy=lambda: True, wait=wait).now(entry) is not None
 
 
 # --------------------------------------------------------------------------------------------------------- pictures
