@@ -50,6 +50,10 @@ def _is_masked_only(values: Values) -> bool:
     return values.get("inpaint_area") == "masked"
 
 
+def _names_a_vae(values: Values) -> bool:
+    return bool(values.get("vae_name"))
+
+
 def _skips(values: Values) -> bool:
     return values.get("clip_skip") not in (None, 1)
 
@@ -67,6 +71,7 @@ class Making:
     `seed`. `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there. `clip_skip`: the
     layer of the text encoders that is listened to, counted from the last one, which is 1. `controls`: ControlNets,
     acting together; their pictures are brought to the size that is made as the request's own is, without one cropped.
+    `vae_name`: the VAE that encodes and decodes the pictures; "" for the one that the checkpoint runs with.
     """
 
     kind: ClassVar[str] = ""
@@ -106,6 +111,9 @@ class Making:
         "choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", is_compared=False
     )
     exact: bool = row("flag", False, is_recorded=True, effect="cosmetic", place="more", is_compared=False)
+    vae_name: str = row(
+        "name", "", optional=True, a1111="VAE", acts=_names_a_vae, is_recorded=True, place="vae", is_compared=False
+    )
     controls: tuple[Control, ...] = row("controls", (), place="controls")
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class Row:
     place: str = ""
     is_compared: bool = True
     step: float = 1  # of its slider; 0: no slider, a number is typed
-    optional: bool = False  # a file that may be left out
+    optional: bool = False  # a file that may be left out, a name that may be ""
     stays_open: bool = False  # where it was left open, what is written of the run leaves it open too
 
     @property
@@ -92,6 +92,8 @@ class Row:
             return self.allowed.describe()
         if self.choices:
             return one_of(self.choices)
+        if self.kind == "name" and self.optional:
+            return Message("the name of a VAE that fits the checkpoint, or nothing for the one that it runs with")
         return {
             "text": Message(
                 "text of at most {most} characters, without control characters", most=f"{MAX_PROMPT_CHARACTERS:,}"
@@ -121,6 +123,8 @@ class Row:
             return float(value) if not self.allowed.whole and type(value) is int else value
         if self.kind == "choice" and isinstance(value, str):
             return short_name(value, self.choices)
+        if self.kind == "name" and self.optional and value is None:
+            return ""
         if self.kind == "seed":
             return parse_seed(value, problems, self.name)
         return parse_controls(value, problems) if self.kind == "controls" else value
@@ -157,7 +161,7 @@ class Row:
                 ]
             good = isinstance(value, str) and value == clean_text(value)
         elif self.kind == "name":
-            good = isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS
+            good = isinstance(value, str) and (0 if self.optional else 1) <= len(value) <= MAX_NAME_CHARACTERS
         elif self.allowed is not None:
             good = self.allowed.holds(value)
         elif self.kind == "choice":

@@ -80,6 +80,11 @@ class Entry:
             return self.file.owner == checkpoint.file.key
         return self.facts.family in adapters_for(checkpoint.facts.family)
 
+    def fits_vae_of(self, checkpoint: Entry) -> bool:
+        """Whether it is a VAE on its own that this checkpoint could run with."""
+        fits = self.facts.kind == "vae" and checkpoint.facts.family in self.lends_vae_to
+        return fits and not checkpoint.built_in
+
     @property
     def identity(self) -> Hashable:
         """What changes when the file or one of the folder's weights changes or is replaced."""

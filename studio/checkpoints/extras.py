@@ -21,6 +21,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.lookup import matching, permitted, the_one
 from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.manager import ModelManager
+from studio.checkpoints.own_vae import OwnVae, load_vae
 from studio.checkpoints.tiny_vae import load_tiny_vae
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
@@ -105,6 +106,26 @@ class Extras:
         entry = self._entry_by_name("controlnet", name, field="controls", what="ControlNet")
         assert self._manager is not None
         return self._manager.module(entry, lambda: self._whole(entry, lambda: load_controlnet(entry.path, components)))
+
+    def vae_files(self, name: str) -> dict[str, Hashable]:
+        """What changes when the file of the VAE of this name is replaced, by its name; nothing for "". Raises
+        InvalidRequest."""
+        return {name: self._entry_by_name("vae", name, field="vae_name", what="VAE").identity} if name else {}
+
+    def own_vae(self, components: Components, name: str) -> OwnVae | None:
+        """The VAE of this name, on the components' device; None where they run with it already, or for "". Raises
+        InvalidRequest for a name that none has, BadCheckpoint for one that does not fit the components, DoesNotFit for
+        one that is too large."""
+        if not name:
+            return None
+        entry = self._entry_by_name("vae", name, field="vae_name", what="VAE")
+        manager = self._manager
+        assert manager is not None
+        checkpoint = manager.entry
+        if checkpoint is not None and checkpoint.vae is not None and checkpoint.vae.identity == entry.identity:
+            return None
+        module = manager.module(entry, lambda: self._whole(entry, lambda: load_vae(entry, components, manager)))
+        return OwnVae(name, module, entry.identity, self._hashes(entry).sha256)
 
     def words(
         self, components: Components, texts: Sequence[str] = (), models: Sequence[str] | None = None

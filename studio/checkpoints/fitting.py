@@ -31,11 +31,9 @@ def apply(components: Components, options: ModelOptions, device: Mover) -> None:
     unet, vae = components.unet, components.vae
     if options.attention_slicing:
         unet.set_attention_slice("auto")
-    if options.vae_tiling:
-        vae.enable_tiling()  # only pictures larger than the VAE's own size are cut
+    apply_to_vae(vae, options)
     if options.channels_last:
         unet.to(memory_format=torch.channels_last)
-        vae.to(memory_format=torch.channels_last)
     if options.fp8:
         unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=components.dtype)
     if options.compile:
@@ -50,6 +48,14 @@ def apply(components: Components, options: ModelOptions, device: Mover) -> None:
         place = _OnePlace(device)
         for module in _parts_of(components):
             add_hook_to_module(module, _Visit(place))
+
+
+def apply_to_vae(vae: Any, options: ModelOptions) -> None:
+    """The same for a VAE that was loaded on its own; without offload: it stays on the device."""
+    if options.vae_tiling:
+        vae.enable_tiling()  # only pictures larger than the VAE's own size are cut
+    if options.channels_last:
+        vae.to(memory_format=torch.channels_last)
 
 
 def undo(components: Components) -> None:

@@ -32,7 +32,7 @@ class CheckpointInMemory:
 
 @dataclass(frozen=True)
 class ModuleInMemory:
-    """A module that runs beside the loaded checkpoint: a ControlNet."""
+    """A module that runs beside the loaded checkpoint: a ControlNet, or a VAE that a run has named."""
 
     entry: Entry
     module: Any

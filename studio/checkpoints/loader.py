@@ -165,7 +165,7 @@ def _native_size(blueprint: Blueprint, modules: Mapping[str, Any]) -> tuple[int,
 
 def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder]) -> None:
     """Parts of different models in one folder: say which do not fit, before a call fails in the middle."""
-    configs = {part: _config_of(module) for part, module in modules.items()}
+    configs = {part: config_of(module) for part, module in modules.items()}
     if problem := part_fit_problem(configs):
         raise BadCheckpoint(problem)
     unet, vae = modules["unet"], modules["vae"]
@@ -181,7 +181,7 @@ def _check_fit(modules: Mapping[str, Any], text_encoders: Sequence[TextEncoder])
             raise BadCheckpoint(Message("The tokenizer does not fit the text encoder: it knows more tokens."))
 
 
-def _config_of(module: Any) -> Mapping[str, Any]:
+def config_of(module: Any) -> Mapping[str, Any]:
     """diffusers' configs are mappings, transformers' are not."""
     config = module.config
     return config if isinstance(config, Mapping) else dict(config.to_dict())

@@ -1,4 +1,4 @@
-"""Which file a name in a request means: a checkpoint's, a LoRA's, an embedding's or a ControlNet's.
+"""Which file a name in a request means: a checkpoint's, a VAE's, a LoRA's, an embedding's or a ControlNet's.
 
 A name that several files have is refused with the names that tell them apart: it must not become another file's because
 a folder got one. No torch.
@@ -112,16 +112,21 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
 
 
 def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "checkpoint") -> Request:
-    """The request with the listing's names of its checkpoint and its ControlNets. Raises InvalidRequest, naming
-    `field` or "controls", for one that is not there, that several files are called, or that cannot be run here."""
+    """The request with the listing's names of its checkpoint, its VAE and its ControlNets. Raises InvalidRequest,
+    naming `field`, "vae_name" or "controls", for one that is not there, that several files are called, or that cannot
+    be run here."""
     checkpoint = the_checkpoint(entries, request.checkpoint, field=field)
-    if not checkpoint.encodes_pictures:
+    vae = the_vae(entries, request.vae_name, checkpoint) if request.vae_name else None
+    if vae is not None:
+        _check_encodes(request, vae, checkpoint)
+    elif not checkpoint.encodes_pictures:
         _check_begins_with_text(request, checkpoint, field)
     controls = [
         replace(control, model=_the_controlnet(entries, control.model, number, checkpoint).name)
         for number, control in enumerate(request.controls, start=1)
     ]
-    return replace(request, checkpoint=checkpoint.name, controls=tuple(controls))
+    vae_name = vae.name if vae is not None else ""
+    return replace(request, checkpoint=checkpoint.name, vae_name=vae_name, controls=tuple(controls))
 
 
 def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> None:
@@ -141,6 +146,44 @@ def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> 
                 Message("{label} ({name})", label=HIRES_UPSCALERS["latent"], name="latent"),
             )
         )
+
+
+def the_vae(entries: Sequence[Entry], name: str, checkpoint: Entry) -> Entry:
+    """The VAE that a name means, of those that fit a checkpoint. Raises InvalidRequest for "vae_name"."""
+    vaes = [e for e in entries if e.facts.kind == "vae"]
+    fitting = [e for e in vaes if e.fits_vae_of(checkpoint)]
+    matches = matching(fitting, "vae", name)
+    if len(matches) == 1:
+        return matches[0]
+    value: str = quoted_value(name)
+    family = label_of(checkpoint.facts.family)
+    if matches:
+        value = Message("{name}, a name of {count} VAEs,", name=value, count=len(matches))
+        raise InvalidRequest(Problem("vae_name", value, one_of(matches)))
+    for other in matching(vaes, "vae", name)[:1]:
+        if other.facts.state != "usable":
+            value = Message("{name} ({reason})", name=value, reason=other.facts.reason)
+        elif checkpoint.built_in:
+            value = Message("{name} with {checkpoint}", name=value, checkpoint=quoted_value(checkpoint.name))
+        else:
+            value = Message(
+                "{name}, which is for {its_family}, while {checkpoint} is {family},",
+                name=value,
+                its_family=label_of(other.facts.family),
+                checkpoint=checkpoint.name,
+                family=family,
+            )
+    here = checkpoint.name if checkpoint.built_in else family
+    expectation = one_of(fitting) if fitting else Message("nothing: there is no VAE here for {here}", here=here)
+    raise InvalidRequest(Problem("vae_name", value, expectation))
+
+
+def _check_encodes(request: Request, vae: Entry, checkpoint: Entry) -> None:
+    """Raises InvalidRequest for a VAE that only decodes, where the run or its checkpoint has a picture to encode."""
+    begins = isinstance(request, ImageToImage) or (request.has_second_pass and request.hires_upscaler != "latent")
+    if (begins or checkpoint.facts.inpainting) and not vae.facts.vae_has_encoder:
+        value = Message("{name}, a VAE without an encoder,", name=quoted_value(vae.name))
+        raise InvalidRequest(Problem("vae_name", value, Message("a VAE that can encode the picture of this run")))
 
 
 def _the_controlnet(entries: Sequence[Entry], name: str, number: int, checkpoint: Entry) -> Entry:

@@ -35,6 +35,8 @@ from studio.diffusion.components import Components
 
 logger = logging.getLogger(__name__)
 
+MOST_MODULES = MAX_CONTROLS + 2  # beside the loaded checkpoint: the ControlNets of a run, and VAEs of two callers
+
 
 class ModelManager:
     """The loaded checkpoints of one device. At most one is in use, `loaded`: lanes are of this one."""
@@ -49,16 +51,16 @@ class ModelManager:
         load: Callable[..., Components] = loader.load,
     ) -> None:
         self.catalog = catalog  # the listing that names come from
-        self._device = device
+        self.device = device
         self.hasher = hasher  # what counts the hashes of files
-        self._options = options or ModelOptions()
+        self.options = options or ModelOptions()
         self._load = load
         self._checkpoints: dict[str, CheckpointInMemory] = {}
         self._current: CheckpointInMemory | None = None
         self._modules: dict[str, ModuleInMemory] = {}  # by id, the one that was asked for longest ago first
         self._clock = 0
         self._precisions = CpuPrecisions(precision_memo(catalog.models_dirs))
-        self.device_limit, self.ram_limit = memory_limits(device, self._options)
+        self.device_limit, self.ram_limit = memory_limits(device, self.options)
 
     # ------------------------------------------------------------------------------------------------- asking
 
@@ -91,7 +93,7 @@ class ModelManager:
                 if not self.catalog.as_on_disk(entry):
                     self.unload(name)
                     raise _written_to(name)
-        elif checkpoint.place == "ram" and not self._options.offload:
+        elif checkpoint.place == "ram" and not self.options.offload:
             self._bring(checkpoint, progress)
         self._use(checkpoint)
         return checkpoint.components
@@ -110,7 +112,7 @@ class ModelManager:
         """Let one checkpoint go, or all of them, and their memory with it. The caller holds no components any more."""
         for checkpoint in [h for n, h in self._checkpoints.items() if name in (None, n)]:
             self._drop(checkpoint)
-        self._device.release()
+        self.device.release()
 
     def has_module(self, entry: Entry) -> bool:
         """Whether it is on the device already."""
@@ -122,21 +124,21 @@ class ModelManager:
         checkpoints make room for it, the loaded one does not. Raises what `read` does, or DoesNotFit."""
         if not self.has_module(entry):
             self.leave(entry.id)
-            while len(self._modules) >= MAX_CONTROLS:
+            while len(self._modules) >= MOST_MODULES:
                 self._modules.pop(next(iter(self._modules)))
-            needed_bytes = weights_bytes(entry, self._device.dtype)
+            needed_bytes = weights_bytes(entry, self.device.dtype)
             self._make_room(needed_bytes, keep=self._current)
-            free = self._device.free_bytes()
+            free = self.device.free_bytes()
             if free is not None and needed_bytes > free:
-                raise too_large(entry, needed_bytes, self._device, self._options)
+                raise too_large(entry, needed_bytes, self.device, self.options)
             try:
                 module = read()
             except Exception as error:
-                if not self._device.is_out_of_memory(error):
+                if not self.device.is_out_of_memory(error):
                     raise
                 error.__traceback__ = None
                 if not self.spare():
-                    raise too_large(entry, needed_bytes, self._device, self._options) from error
+                    raise too_large(entry, needed_bytes, self.device, self.options) from error
                 module = read()
             loaded_module = ModuleInMemory(entry, module, module_bytes(module))
         else:
@@ -156,7 +158,7 @@ class ModelManager:
             self._off(checkpoint)
         any_module = bool(self._modules)
         self.leave()
-        self._device.release()
+        self.device.release()
         return bool(others) or any_module
 
     def loaded_hash(self) -> str | None:
@@ -170,10 +172,9 @@ class ModelManager:
         return resident.sha256
 
     @property
-    def vae_entry(self) -> Entry | None:
-        """The file or folder that holds the VAE of the loaded checkpoint."""
-        entry = self._current.entry if self._current is not None else None
-        return entry.vae or entry if entry is not None else None
+    def entry(self) -> Entry | None:
+        """The line of the loaded checkpoint, as it was loaded."""
+        return self._current.entry if self._current is not None else None
 
     def owner_choices(self) -> dict[str, object]:
         """What a picture says of what the owner chose for the loaded checkpoint: facts of `studio.picture.metadata`."""
@@ -189,35 +190,35 @@ class ModelManager:
         places = {m.entry.id: m.place for m in models}
         places |= {net.entry.id: "device" for net in nets}
         on_device = sum(m.device_bytes for m in models if m.place == "device") + sum(net.bytes for net in nets)
-        in_ram = sum(m.ram_bytes for m in models if m.place == "ram" or self._options.offload or self._device.is_cpu)
-        if self._device.is_cpu:
+        in_ram = sum(m.ram_bytes for m in models if m.place == "ram" or self.options.offload or self.device.is_cpu)
+        if self.device.is_cpu:
             return places, 0, in_ram + sum(net.bytes for net in nets)
         return places, on_device, in_ram
 
     # ------------------------------------------------------------------------------------------------ loading
 
     def _load_anew(self, entry: Entry, progress: loader.Progress) -> CheckpointInMemory:
-        needed_bytes = weights_bytes(entry, self._device.dtype)
+        needed_bytes = weights_bytes(entry, self.device.dtype)
         self._make_room(needed_bytes)
         try:
             components = self._read(entry, progress)
         except Exception as error:
-            if not self._device.is_out_of_memory(error):
+            if not self.device.is_out_of_memory(error):
                 raise
             error.__traceback__ = None  # its frames hold the half that did fit
             if not self._empty():
-                raise too_large(entry, needed_bytes, self._device, self._options) from error
+                raise too_large(entry, needed_bytes, self.device, self.options) from error
         else:
             return self._hold(entry, components)
         logger.info("%s did not fit beside the others; they were let go", entry.name)
         try:
             return self._hold(entry, self._read(entry, progress))
         except Exception as error:
-            if not self._device.is_out_of_memory(error):
+            if not self.device.is_out_of_memory(error):
                 raise
             error.__traceback__ = None
-            self._device.release()
-            raise too_large(entry, needed_bytes, self._device, self._options) from error
+            self.device.release()
+            raise too_large(entry, needed_bytes, self.device, self.options) from error
 
     def _read(self, entry: Entry, progress: loader.Progress) -> Components:
         sha256 = self.hasher.get(entry)
@@ -225,8 +226,8 @@ class ModelManager:
             components = self._load(
                 entry.path,
                 name=entry.name,
-                device=torch.device("cpu") if self._options.offload else self._device.torch_device,
-                dtype=self._device.dtype,
+                device=torch.device("cpu") if self.options.offload else self.device.torch_device,
+                dtype=self.device.dtype,
                 progress=progress,
                 prediction_type=self.catalog.correction(entry),
                 shift=self.catalog.shift(entry),
@@ -234,15 +235,15 @@ class ModelManager:
                 measurement=self.catalog.measured_prediction(entry, sha256),
             )
             self.catalog.remember_prediction(entry, components.measurement, sha256)
-            self._precisions.apply(components, self._device)
-            fitting.apply(components, self._options, self._device)
+            self._precisions.apply(components, self.device)
+            fitting.apply(components, self.options, self.device)
             return components
         finally:
-            self._device.release()
+            self.device.release()
 
     def _hold(self, entry: Entry, components: Components) -> CheckpointInMemory:
         weights = sum(module_bytes(m) for m in modules(components))
-        offloads = self._options.offload and not self._device.is_cpu
+        offloads = self.options.offload and not self.device.is_cpu
         on_device = max((module_bytes(m) for m in modules(components)), default=0) if offloads else weights
         says = owner_says(self.catalog.correction(entry), self.catalog.shift(entry), components)
         checkpoint = CheckpointInMemory(entry, components, "device", on_device, weights, owner_says=says)
@@ -257,17 +258,17 @@ class ModelManager:
         try:
             self._make_room(checkpoint.device_bytes)
             try:
-                self._device.to_device(modules(checkpoint.components))
+                self.device.to_device(modules(checkpoint.components))
             except Exception as error:
-                if not self._device.is_out_of_memory(error):
+                if not self.device.is_out_of_memory(error):
                     raise
                 error.__traceback__ = None
                 if not self._empty():
-                    raise too_large(checkpoint.entry, checkpoint.device_bytes, self._device, self._options) from error
-                self._device.to_device(modules(checkpoint.components))
+                    raise too_large(checkpoint.entry, checkpoint.device_bytes, self.device, self.options) from error
+                self.device.to_device(modules(checkpoint.components))
         except Exception:
-            self._device.to_ram(modules(checkpoint.components))  # what had got there already
-            self._device.release()
+            self.device.to_ram(modules(checkpoint.components))  # what had got there already
+            self.device.release()
             raise
         finally:
             self._checkpoints[checkpoint.entry.name] = checkpoint
@@ -287,12 +288,12 @@ class ModelManager:
         limits. What runs beside a loaded checkpoint that is to go has gone before."""
         if keep is None:
             self.leave()
-        free = self._device.free_bytes()
-        limit = self.ram_limit if self._device.is_cpu else self.device_limit
+        free = self.device.free_bytes()
+        limit = self.ram_limit if self.device.is_cpu else self.device_limit
         while (oldest := self._oldest("device", but=keep)) and self._over(needed_bytes, limit, free):
             self._off(oldest)
-            self._device.release()
-            free = self._device.free_bytes()
+            self.device.release()
+            free = self.device.free_bytes()
 
     def _over(self, needed_bytes: int, limit: int | None, free: int | None) -> bool:
         used_bytes = sum(h.device_bytes for h in self._checkpoints.values() if h.place == "device")
@@ -305,17 +306,17 @@ class ModelManager:
 
     def _off(self, checkpoint: CheckpointInMemory) -> None:
         """From the device to RAM, or away where RAM has no room for it."""
-        free = self._device.free_ram_bytes()
+        free = self.device.free_ram_bytes()
         while (oldest := self._oldest("ram")) and self._ram_over(checkpoint.ram_bytes, free):
             self._drop(oldest)
-            self._device.release()
-            free = self._device.free_ram_bytes()
-        if self._device.is_cpu or self._options.offload or self._ram_over(checkpoint.ram_bytes, free):
+            self.device.release()
+            free = self.device.free_ram_bytes()
+        if self.device.is_cpu or self.options.offload or self._ram_over(checkpoint.ram_bytes, free):
             self._drop(checkpoint)
             return
         if checkpoint is self._current:
             self._current = None
-        self._device.to_ram(modules(checkpoint.components))
+        self.device.to_ram(modules(checkpoint.components))
         checkpoint.place = "ram"
 
     def _ram_over(self, needed_bytes: int, free: int | None) -> bool:
@@ -334,7 +335,7 @@ class ModelManager:
         checkpoints = [h for h in self._checkpoints.values() if h.place == "device"]
         for one in checkpoints:
             self._off(one)
-        self._device.release()
+        self.device.release()
         return bool(checkpoints)
 
 

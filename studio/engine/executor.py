@@ -20,6 +20,7 @@ from studio.answered.events import Loading
 from studio.asked.resolved import Resolved, resolve
 from studio.checkpoints.catalog import memory_folder
 from studio.checkpoints.manager import ModelManager
+from studio.checkpoints.own_vae import OwnVae, with_vae
 from studio.checkpoints.preview_fits import PreviewFits
 from studio.checkpoints.wildcards import WildcardFiles
 from studio.diffusion import drift, vae
@@ -99,7 +100,8 @@ class Executor:
 
     def settle(self) -> None:
         """Look after the fast preview of what is on the device."""
-        self.fitter.begin(self.components, self.manager.vae_entry)
+        entry = self.manager.entry
+        self.fitter.begin(self.components, entry.vae or entry if entry is not None else None)
 
     def release(self) -> None:
         """Let go of everything that holds the components; only while no lane runs."""
@@ -131,9 +133,10 @@ class Executor:
         files: dict[str, Hashable] = {}
         for one in images:
             files |= self._files(one.adapters, one.conditioning, resolved)
+        own_vae = self._own_vae(resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
-        strays = self._drift(resolved)
+        strays = _drift(components, resolved)
         adapters = dict.fromkeys(adapter.adapter for image in images for adapter in image.adapters)
         notes = (*components.notes, *(note for adapter in adapters for note in adapter.notes))
         return Run(
@@ -143,6 +146,7 @@ class Executor:
             strays=strays > drift.MOST,
             images=images,
             start=job.start,
+            own_vae=own_vae,
             files=files,
         )
 
@@ -151,38 +155,34 @@ class Executor:
         conditioning = self.conditioner.encode(self.components, resolved, adapters, models)
         return ImageConditions(resolved, conditioning, adapters)
 
-    def _drift(self, resolved: Resolved) -> float:
-        """How far the scheduler itself strays from the picture (`studio.diffusion.drift`); 0 for those that do not."""
-        if resolved.scheduler != "pndm" or not 0 < resolved.steps <= drift.FEW_STEPS:
-            return 0.0
-        components = self.components
-        schedule = make_schedule(
-            resolved.scheduler,
-            resolved.noise_schedule,
-            resolved.num_inference_steps,
-            components.scheduler_config,
-            strength=resolved.strength,
-            prediction_type=components.prediction_type,
-            family=components.family,
-        )
-        return drift.drift(schedule, components.prediction_type)
+    def _own_vae(self, resolved: Resolved) -> OwnVae | None:
+        """The VAE that a run names instead of the checkpoint's. Raises as `Extras.own_vae`."""
+        return self.conditioner.extras.own_vae(self.components, resolved.request.vae_name)
+
+    def components_of(self, run: Run) -> Components:
+        """The components that a run goes through, with its own VAE where it names one."""
+        return with_vae(self.components, run.own_vae)
+
+    def components_at(self, fork: Fork) -> Components:
+        """The same of a recorded run. Raises BadCheckpoint where it was made with other weights than those here."""
+        vaes = self.conditioner.extras.vae_files(fork.recipe.resolved.request.vae_name)
+        check_unchanged(fork.recipe.files, run_files(self.components.name, self.manager.identity, vaes=vaes))
+        return with_vae(self.components, self._own_vae(fork.recipe.resolved))
 
     def _files(
         self, adapters: Sequence[AppliedAdapter], conditioning: Conditioning, with_controls: Resolved | None = None
     ) -> RunFiles:
-        """The files of a run as they are now. `with_controls`: where its ControlNets are to be read."""
-        nets = self.conditioner.controlnet_files(with_controls.request.controls) if with_controls is not None else {}
-        return run_files(self.components.name, self.manager.identity, adapters, conditioning.embeddings, nets)
-
-    def check_weights(self, fork: Fork) -> None:
-        """Raises BadCheckpoint where a recorded run was made with other weights than those on the device."""
-        check_unchanged(fork.recipe.files, run_files(self.components.name, self.manager.identity))
+        """The files of a run as they are now. `with_controls`: where its ControlNets and its VAE are to be read."""
+        request = with_controls.request if with_controls is not None else None
+        nets = self.conditioner.controlnet_files(request.controls) if request else {}
+        vaes = self.conditioner.extras.vae_files(request.vae_name) if request else {}
+        return run_files(self.components.name, self.manager.identity, adapters, conditioning.embeddings, nets, vaes)
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
         branches = self.components.branches(run.resolved.guidance_scale)
         rows = max(one.resolved.prompt.rows(branches) for one in run.images)
-        memory.check(self.components, self.device, run.resolved.largest, rows)
+        memory.check(self.components_of(run), self.device, run.resolved.largest, rows)
 
     def rows_that_fit(self, resolved: Resolved) -> int | None:
         """Rows of a run's size that one call may have; None where nobody can say."""
@@ -195,6 +195,7 @@ class Executor:
         check_unchanged(run.files, self._files(here.adapters, here.conditioning))
         fork = run.job.fork
         return self._start(
+            self.components_of(run),
             here.resolved if fork is None else fork.beginning(here.resolved),
             seed=run.seeds[image],
             conditioning=here.conditioning,
@@ -216,11 +217,13 @@ class Executor:
             return None
         conditioning = self.conditioner.encode(self.components, second, adapters, run.job.rules.models)
         check_unchanged(run.files, self._files(adapters, conditioning))
+        components = self.components_of(run)
         return self._start(
+            components,
             second,
             seed=run.seeds[active.image],
             conditioning=conditioning,
-            picture=scaled_up(self.components, active.lane.latents, second.size, run.resolved.hires_upscaler),
+            picture=scaled_up(components, active.lane.latents, second.size, run.resolved.hires_upscaler),
             variation=run.variation(active.image),
             adapters=adapters,
             controls=self._controls(run, second),
@@ -235,6 +238,7 @@ class Executor:
         conditioning = self.conditioner.encode(components, resolved, adapters, recipe.models)
         check_unchanged(recipe.files, self._files(adapters, conditioning, resolved))
         return self._start(
+            with_vae(components, self._own_vae(resolved)),
             resolved,
             seed=resolved.seeds[0],
             conditioning=conditioning,
@@ -248,6 +252,7 @@ class Executor:
 
     def _start(
         self,
+        components: Components,
         resolved: Resolved,
         *,
         seed: int,
@@ -261,7 +266,7 @@ class Executor:
         fork: Fork | None = None,
     ) -> Lane:
         lane = start_lane(
-            self.components,
+            components,
             resolved,
             seed=seed,
             conditioning=conditioning,
@@ -273,7 +278,7 @@ class Executor:
             edits=edits,
         )
         if fork is not None:
-            leave(lane, fork, self.components)
+            leave(lane, fork, components)
         return lane
 
     def _controls(self, run: Run, one_pass: Resolved) -> tuple[AppliedControl, ...]:
@@ -366,11 +371,28 @@ class Executor:
         self.device.release()
 
     @torch.inference_mode()
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Clean latents (1, C, h, w) => pixels (1, 3, H, W) in [-1, 1] by the VAE."""
-        pixels = vae.decode(self.components, latents)
-        self.fitter.learn(self.components, latents, pixels)
+    def decode(self, run: Run, latents: torch.Tensor) -> torch.Tensor:
+        """Clean latents (1, C, h, w) of a run => pixels (1, 3, H, W) in [-1, 1] by its VAE."""
+        components = self.components_of(run)
+        pixels = vae.decode(components, latents)
+        self.fitter.learn(components, latents, pixels)
         return pixels
+
+
+def _drift(components: Components, resolved: Resolved) -> float:
+    """How far the scheduler itself strays from the picture (`studio.diffusion.drift`); 0 for those that do not."""
+    if resolved.scheduler != "pndm" or not 0 < resolved.steps <= drift.FEW_STEPS:
+        return 0.0
+    schedule = make_schedule(
+        resolved.scheduler,
+        resolved.noise_schedule,
+        resolved.num_inference_steps,
+        components.scheduler_config,
+        strength=resolved.strength,
+        prediction_type=components.prediction_type,
+        family=components.family,
+    )
+    return drift.drift(schedule, components.prediction_type)
 
 
 def _advance(lane: Lane, outputs: torch.Tensor) -> Evaluation:

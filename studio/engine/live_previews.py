@@ -38,7 +38,7 @@ class LivePreviews:
         Small fast frames that the live view has no time for wait for the next one that it shows: the call costs more
         than their pixels, and a filmstrip is asked for when the picture is there.
         """
-        groups: dict[tuple[DecoderName, tuple[int, ...]], list[ActiveImage]] = {}
+        groups: dict[tuple[DecoderName, tuple[int, ...], int], list[ActiveImage]] = {}
         for active in images:
             decoder = self.decoders.choose(active.run.resolved.request.preview, active.size)
             if decoder is None:
@@ -47,8 +47,9 @@ class LivePreviews:
             assert active.unshown is not None
             active.pending.append(active.unshown)
             if _due(active, now) or decoder != "fast" or not self._is_small(active):
-                groups.setdefault((decoder, active.size), []).append(active)
-        for (decoder, _), group in groups.items():
+                own_vae = id(active.run.own_vae) if active.run.own_vae is not None and decoder == "full" else 0
+                groups.setdefault((decoder, active.size, own_vae), []).append(active)
+        for (decoder, *_), group in groups.items():
             self._decode(decoder, group, now)
 
     def last_look(self, active: ActiveImage) -> None:
@@ -58,7 +59,7 @@ class LivePreviews:
             return
         decoder = previews[active.image].decoder
         try:
-            pixels = self.decoders.decode(decoder, active.unshown[None])[0]
+            pixels = self.decoders.decode(decoder, active.unshown[None], active.run.own_vae)[0]
         except Exception:
             logger.warning("The last preview of a stopped job could not be made", exc_info=True)
             return
@@ -69,7 +70,8 @@ class LivePreviews:
         size = group[0].size
         try:
             denoised = torch.stack([x0 for active in group for x0 in active.pending])
-            frames = iter([Frame(pixels, decoder) for pixels in self.decoders.decode(decoder, denoised)])
+            all_pixels = self.decoders.decode(decoder, denoised, group[0].run.own_vae)
+            frames = iter([Frame(pixels, decoder) for pixels in all_pixels])
         except Exception as error:
             for active in group:
                 self._fail(active.run.job, error)

@@ -94,11 +94,13 @@ class ModelService:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
         nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
+        vaes = [entry for entry in self.catalog.entries() if entry.facts.kind == "vae"]
         loras = {entry.file.owner: entry for entry in self.catalog.entries() if entry.facts.kind == "lora"}
         checkpoints = []
         for entry in self.catalog.checkpoints().values():
             fitting = [net for net in nets if net.controls(entry)]
             palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
+            fitting_vaes = [vae for vae in vaes if vae.fits_vae_of(entry)]
             names = tuple(net.name for net in fitting)
             ids = tuple(self._id(net.id) for net in fitting)
             fast = loras.get(entry.file.key)
@@ -109,6 +111,8 @@ class ModelService:
                     controlnets=names,
                     controlnet_ids=ids,
                     palettes=palettes,
+                    vaes=tuple(vae.name for vae in fitting_vaes),
+                    vae_ids=tuple(self._id(vae.id) for vae in fitting_vaes),
                     fast_lora=fast.name if fast is not None else "",
                     fast_lora_id=self._id(fast.id) if fast is not None else "",
                 )
@@ -289,7 +293,7 @@ class ModelService:
             try:
                 if order.load:
                     load(order.entry.name)
-                elif order.entry.facts.kind == "controlnet":
+                elif order.entry.facts.kind in ("controlnet", "vae"):
                     self._manager.leave(order.entry.id)
                 else:
                     self._manager.unload(order.entry.name)

@@ -76,7 +76,7 @@ class Presenter:
     def _begin_recording(self, active: ActiveImage) -> None:
         if active.run.job.ephemeral or active.run.unseen:  # nobody can ask for it, or may look at it
             return
-        run, image, components = active.run, active.image, self._executor.components
+        run, image, components = active.run, active.image, self._executor.components_of(active.run)
         here = run.of(image)
         if here not in run.facts:
             with self._outside.tokenizer_lock:
@@ -86,11 +86,11 @@ class Presenter:
             "total": active.lane.total,
             "schedulers": recording.schedulers(run, active.lane.switches),
             "model_hash": self._executor.manager.loaded_hash(),
-            "vae_hash": self._executor.fitter.vae_hash,
+            "vae_hash": self._executor.fitter.vae_hash if run.own_vae is None else run.own_vae.sha256 or None,
             "versions": self._outside.versions,
         }
         recipe = recording.recipe(run, image, active.lane.switches)
-        preview = recording.fast_decoder(components)
+        preview = recording.fast_decoder(self._executor.components)  # near enough for every VAE of these latents
         self._outside.recorder.begin(run.job.id, image, facts, preview, recipe, owner=run.job.owner)
         if run.job.fork is not None:
             past = run.job.fork.past
@@ -196,7 +196,7 @@ class Presenter:
         """The pixels of a finished image. Raises NotFinite; where the scheduler itself has left the picture, it is the
         scheduler's fault and not the VAE's."""
         try:
-            return self._executor.decode(active.lane.latents)
+            return self._executor.decode(active.run, active.lane.latents)
         except vae.NotFinite as error:
             if error.part == "vae" and active.run.strays:
                 label = SCHEDULERS[active.run.resolved.scheduler].label
@@ -218,7 +218,8 @@ class Presenter:
         """End a job with what went wrong in one sentence; the log has the rest under the same id. Of several errors of
         one job the first counts."""
         if isinstance(error, vae.NotFinite) and not error.damaged and self._executor.loaded is not None:
-            error.damaged = damaged_component(self._executor.components)
+            loaded = self._executor.components
+            error.damaged = damaged_component(self._executor.components_of(run) if run is not None else loaded)
         if job.ended is None:
             size = run.resolved.size if run is not None else None
             job.publish(failures.failed_event(job.id, job.request.checkpoint, error, self._executor.device, size))
@@ -230,6 +231,7 @@ class Presenter:
         precision = str(self._executor.components.dtype).removeprefix("torch.")
         if precision != "float32":
             facts["dtype"] = precision
-        if self._executor.components.vae_dtype is not None:  # half precision overflowed
+        if self._executor.components_of(run).vae_dtype is not None:  # half precision overflowed
             facts["vae_dtype"] = "float32"
-        return facts | self._executor.manager.owner_choices()
+        own_vae = run.own_vae.facts() if run.own_vae is not None else {}
+        return facts | self._executor.manager.owner_choices() | own_vae

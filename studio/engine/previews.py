@@ -16,6 +16,7 @@ from PIL import Image
 
 from studio.answered.events import DecoderName, Preview
 from studio.asked.fields import PreviewName
+from studio.checkpoints.own_vae import OwnVae, with_vae
 from studio.diffusion import vae
 from studio.diffusion.components import Components
 from studio.diffusion.preview import FastFrames
@@ -97,14 +98,18 @@ class PreviewDecoders:
         self._means[what] = _MEMORY * self._means[what] + (1 - _MEMORY) * seconds if is_measured else seconds
         self._measurements[what] = times + 1
 
-    def decode(self, decoder: DecoderName, denoised: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one decoder, in one call."""
+    def decode(
+        self, decoder: DecoderName, denoised: torch.Tensor, own_vae: OwnVae | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Predicted x0 (n, C, h, w) => uint8 pictures (n, H, W, 3) by one decoder, in one call. `own_vae`: of a run
+        that has one; the quick decoders are near enough for every VAE of these latents."""
         if decoder == "fast":
             return self._fast_frames()(denoised)
         if decoder == "tiny":
             return vae.to_uint8(vae.decode_tiny(self._components, denoised))
-        pixels = vae.decode(self._components, denoised)
-        self._learn(self._components, denoised, pixels)
+        components = with_vae(self._components, own_vae)
+        pixels = vae.decode(components, denoised)
+        self._learn(components, denoised, pixels)
         return vae.to_uint8(pixels)
 
     def _fast_frames(self) -> FastFrames:

@@ -26,7 +26,7 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
         components = executor.components
         if isinstance(inquiry.question, LookAgain):
             assert inquiry.fork is not None
-            executor.check_weights(inquiry.fork)
+            components = executor.components_at(inquiry.fork)
             return looking.slices(inquiry, components, executor.lane_at, executor.denoise, tokenizer_lock)
         return answers.slices(inquiry, components, executor.denoise, tokenizer_lock, executor.device.synchronize)
 

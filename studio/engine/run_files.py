@@ -19,11 +19,13 @@ def run_files(
     adapters: Sequence[AppliedAdapter] = (),
     embeddings: Sequence[Embedding] = (),
     controlnets: Mapping[str, Hashable] | None = None,
+    vaes: Mapping[str, Hashable] | None = None,
 ) -> RunFiles:
-    """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name, and of its
-    ControlNets."""
+    """The files of a run: of its checkpoint and VAE, of the LoRAs and the embeddings that its prompts name, of its
+    ControlNets, and of a VAE that it names itself."""
     files: dict[str, Hashable] = {Message("checkpoint {name}", name=checkpoint): identity}
     files |= {Message("ControlNet {name}", name=name): identity for name, identity in (controlnets or {}).items()}
+    files |= {Message("VAE {name}", name=name): identity for name, identity in (vaes or {}).items()}
     files |= {Message("LoRA {name}", name=one.adapter.name): one.adapter.identity for one in adapters}
     files |= {Message("embedding {word}", word=one.word): one.sha256 for one in embeddings}
     return files

@@ -13,6 +13,7 @@ import torch
 from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
 from studio.asked.messages import Message
 from studio.asked.resolved import Resolved
+from studio.checkpoints.own_vae import OwnVae
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import Variation
@@ -72,6 +73,7 @@ class Run:
     start: Start | None = None  # what a run from a picture begins with
     notes: tuple[str, ...] = ()  # what the loader had to say of the checkpoint
     strays: bool = False  # whether its scheduler ends far from the picture on these steps, whatever the model
+    own_vae: OwnVae | None = None  # where the request names one
     files: RunFiles = field(default_factory=dict)
     controls: dict[Size, tuple[AppliedControl, ...]] = field(default_factory=dict)  # by the size that is made
     start_time: float = field(default_factory=time.monotonic)

@@ -24,7 +24,7 @@ class Remark:
 
 
 NO_SETTING = Remark("no_setting")
-VAE = Remark("vae")
+NO_SUCH_VAE = Remark("vae")
 PICTURES = Remark("pictures")
 OTHER_NOISE = Remark("other_noise")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.picture.comfyui import SAMPLERS
-from studio.picture.file_settings import VAE, FileSettings
+from studio.picture.file_settings import FileSettings
 
 NAME = "Fooocus"
 RUINED = "RuinedFooocus"
@@ -87,7 +87,7 @@ def _take(settings: FileSettings, metadata: Mapping[str, Any], fields: Mapping[s
         elif name is not None:
             settings.add(name, value, key)
         elif key == "vae":
-            settings.leave(key, None if str(value).startswith("Default") else value, VAE)
+            settings.add("vae_name", None if str(value).startswith("Default") else value, key)
         elif key not in _NO_SETTING and not key.startswith("lora_combined_") and str(value) != "None":
             settings.leave(key, value)
 

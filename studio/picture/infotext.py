@@ -14,7 +14,7 @@ from studio.asked.problems import clean_text
 from studio.asked.requests import REQUEST_KINDS, ROWS, Kind, Request
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
-from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, VAE, FileSettings, Remark
+from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, FileSettings, Remark
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
@@ -224,7 +224,7 @@ def _leave(settings: FileSettings, key: str, text: str) -> None:
     """Name a key that is no field's, where it says something of the run."""
     if key in _NO_SETTING or text == _USUAL.get(key):
         return
-    settings.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else VAE if key == "VAE" else NO_SETTING)
+    settings.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else NO_SETTING)
 
 
 def _split_sampler(settings: FileSettings, sampler: str) -> None:

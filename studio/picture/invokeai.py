@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, VAE, FileSettings
+from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, FileSettings
 
 NAME = "InvokeAI"
 
@@ -57,7 +57,10 @@ def metadata_settings(metadata: Mapping[str, Any]) -> FileSettings:
     for key, value in metadata.items():
         if key in ("vae", "controlnets", "t2iAdapters", "ipAdapters", "init_image", "control_layers"):
             names = ", ".join(_name(one) for one in _list(value)) if isinstance(value, list) else _name(value)
-            settings.leave(key, names or value, VAE if key == "vae" else PICTURES)
+            if key == "vae":
+                settings.add("vae_name", names or value, key)
+            else:
+                settings.leave(key, names or value, PICTURES)
         elif key not in known_fields:
             settings.leave(key, value)
     for sign in ("positive", "negative"):  # of SDXL's second text encoder

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.picture import comfyui, draw_things, fooocus, invokeai
-from studio.picture.file_settings import VAE, FileSettings, Remark
+from studio.picture.file_settings import FileSettings, Remark
 from studio.picture.infotext import parse_parameters, settings_of_pairs
 
 _NOVELAI_SAMPLERS = {
@@ -166,7 +166,7 @@ def _settings_by_name(
     for key, value in values.items():
         name = fields.get(key)
         if name is None:
-            settings.leave(key, value, VAE) if key in ("vae", "use_vae_model") else settings.leave(key, value)
+            settings.add("vae_name", value, key) if key in ("vae", "use_vae_model") else settings.leave(key, value)
         elif name:
             settings.add(name, _plain(words.get(name, {}).get(str(value), value), name), key)
     return settings

@@ -15,7 +15,7 @@ from studio.asked.names import best_matches
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
 from studio.families.registry import label_of
-from studio.picture.file_settings import PICTURES, VAE, FileSettings, Remark
+from studio.picture.file_settings import NO_SUCH_VAE, PICTURES, FileSettings, Remark
 from studio.picture.metadata import info_of_texts, texts_of
 from studio.picture.programs import settings_of_texts
 
@@ -65,7 +65,7 @@ def take_over_texts(texts: Mapping[str, str], models: Sequence[Model]) -> TakenO
         settings.checkpoint_hash = str(info.get("model_hash") or "")
         if isinstance(info.get("controls"), list):
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
-        settings.leave("vae", info.get("vae"), VAE)
+        settings.add("vae_name", info.get("vae_name") or info.get("vae"), "vae")
         return _fitting(STUDIO, settings, models)
     program_settings = settings_of_texts(texts)
     return _fitting(*program_settings, models) if program_settings is not None else None
@@ -93,6 +93,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
             settings[name] = read
     _take_size(file_settings, settings, left_out)
     remarks = [*file_settings.remarks, *_take_checkpoint(file_settings, settings, left_out, models)]
+    _take_vae(file_settings, settings, left_out, models)
     remarks += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
@@ -161,6 +162,23 @@ def _take_checkpoint(
         hashes = {"hash_here": checkpoint.sha256[:10], "hash": digits[:10]}
         return [Remark("checkpoint_another", {"here": checkpoint.name} | hashes)]
     return []
+
+
+def _take_vae(
+    file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
+) -> None:
+    """The VAE that the picture names, if it is here and fits the checkpoint that is taken."""
+    name = str(settings.pop("vae_name", "") or "")
+    if not name or name in ("Automatic", "None"):
+        return
+    checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
+    family = checkpoint.facts.family if checkpoint is not None and not checkpoint.built_in else None
+    vaes = [model for model in models if model.kind == "vae" and family in model.lends_vae_to]
+    matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
+    if len(matches) == 1:
+        settings["vae_name"] = matches[0].name
+    else:
+        left_out.append(LeftOut(file_settings.keys.get("vae_name", "VAE"), quoted_value(name), NO_SUCH_VAE))
 
 
 def _matching_models(name: str, models: Sequence[Model]) -> list[Model]:

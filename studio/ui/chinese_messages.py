@@ -35,6 +35,15 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "There is no .safetensors file in the folder {}.": "文件夹 {1} 里没有 .safetensors 文件。",
     "{}/config.json: {} "
     "is {}, allowed are {} numbers from {} to {}.": "{1}/config.json：{2} 是 {3}，允许 {4} 个从 {5} 到 {6} 的数。",
+    "the name of a VAE that fits the checkpoint, or nothing for the one that it runs with": (
+        "适用于该检查点的 VAE 的名称；留空则用检查点现有的"
+    ),
+    "{}, a name of {} VAEs,": "{1}（有 {2} 个 VAE 叫这个名字）",
+    "{} with {}": "{1}（用于 {2}）",
+    "nothing: there is no VAE here for {}": "留空：这里没有适用于 {1} 的 VAE",
+    "{}, a VAE without an encoder,": "{1}（没有编码器的 VAE）",
+    "a VAE that can encode the picture of this run": "能编码本次运行所用图片的 VAE",
+    "VAE {}": "VAE {1}",
     "Its own VAE cannot be used. {}": "无法使用它自带的 VAE。{1}",
     "The U-Net does not fit the "
     "VAE: it takes {} channels, the VAE makes {}.": "U-Net 与 VAE 不匹配：U-Net 接受 {1} 个通道，VAE 给出 {2} 个。",

@@ -30,7 +30,7 @@ from studio.web.share_pictures import SharePictures, zip_stream
 from studio.web.wall import Wall
 
 # What a guest can name in a request.
-KINDS = ("checkpoint", "lora", "embedding", "controlnet")
+KINDS = ("checkpoint", "vae", "lora", "embedding", "controlnet")
 
 
 class BoardRoutes:

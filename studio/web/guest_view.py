@@ -61,11 +61,14 @@ def _with_adapters(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoin
         if net in allowed
     ]
     names = {name for name, _ in pairs}
+    vaes = [(name, vae) for name, vae in zip(checkpoint.vaes, checkpoint.vae_ids, strict=True) if vae in allowed]
     return replace(
         checkpoint,
         controlnets=tuple(name for name, _ in pairs),
         controlnet_ids=tuple(net for _, net in pairs),
         palettes=tuple(row for row in checkpoint.palettes if row[0] in names),
+        vaes=tuple(name for name, _ in vaes),
+        vae_ids=tuple(vae for _, vae in vaes),
         fast_lora=checkpoint.fast_lora if checkpoint.fast_lora_id in allowed else "",
         fast_lora_id=checkpoint.fast_lora_id if checkpoint.fast_lora_id in allowed else "",
     )

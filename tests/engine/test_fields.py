@@ -15,7 +15,7 @@ from studio.asked.fields import Inpaint
 from studio.asked.requests import REQUEST_KINDS
 from studio.asked.rows import Row
 from tests.engine.conftest import EngineFactory, finish, pixels
-from tests.tiny import save_tiny_checkpoint
+from tests.tiny import save_tiny_checkpoint, tiny_vae
 
 
 def png(colour: str, box: tuple[int, int, int, int]) -> bytes:
@@ -40,7 +40,7 @@ OF_KIND: dict[str, dict[str, Any]] = {
 OTHER: dict[str, Any] = {
     "prompt": "a blue apple", "negative_prompt": "sea", "checkpoint": "tiny-v", "num_images_per_prompt": 2,
     "width": 128, "height": 96, "clip_skip": 2, "image": png("lime", (0, 0, 60, 30)),
-    "strength": 0.9, "hires_strength": 0.9,
+    "strength": 0.9, "hires_strength": 0.9, "vae_name": "other",
     "mask": png("white", (4, 4, 30, 60)), "inpaint_area": "whole", "hires_scale": 2.0, "padding": 24,
 }  # fmt: skip
 
@@ -84,6 +84,7 @@ def deeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config.num_hidden_layers = 2
         torch.manual_seed(3)
         CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    tiny_vae(seed=11).save_pretrained(models / "vae" / "other")
     return models
 
 

@@ -71,7 +71,7 @@ CATALOG = (
     Checkpoint(
         name="tiny-test", label="Tiny <b>test</b>", family="sd1", native_width=512, native_height=512,
         size_bytes=2**20, controlnets=("lines", "maps"), controlnet_ids=("linesxxxxxxxxxxx", "mapsxxxxxxxxxxxx"),
-        id="tiny-testxxxxxxx",
+        vaes=("soft-vae",), vae_ids=("soft-vaexxxxxxxx",), id="tiny-testxxxxxxx",
     ),
     Checkpoint(
         name="quick", label="Quick one", family="sd1", native_width=512, native_height=512, size_bytes=2**20,

@@ -24,7 +24,7 @@ from studio.asked.requests import RANGES, REQUEST_KINDS, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, language, theme
-from studio.ui.generate import api, controls, following, stored_fields, widgets
+from studio.ui.generate import api, controls, following, stored_fields, vae, widgets
 from studio.ui.page import build
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
@@ -182,6 +182,24 @@ def test_kept_settings_come_back_and_bad_ones_do_not(demo: gr.Blocks, tmp_path: 
     assert "num_inference_steps" not in by_name
     assert "checkpoint" not in by_name
     assert stored_fields.restore(engine, made, "nonsense") == {}
+
+
+def test_a_vae_can_be_chosen_where_one_fits_and_leaves_with_its_checkpoint(demo: gr.Blocks, tmp_path: Path) -> None:
+    engine = FakeEngine(Gallery(tmp_path))
+    with gr.Blocks():
+        made = controls.build(engine, "text_to_image")
+    first = made.fields["vae_name"]
+    assert (first.value, first.interactive) == ("", False)  # the built-in model's latents are its own
+    assert "No other VAE fits" in str(first.info)
+    fits = vae.update(engine, "tiny-test", "soft-vae")
+    assert (fits["value"], fits["interactive"]) == ("soft-vae", True)
+    assert [value for _, value in fits["choices"]] == ["", "soft-vae"]
+    assert vae.update(engine, "quick", "soft-vae")["value"] == ""
+    kept = stored_fields.restore(engine, made, {"checkpoint": "tiny-test", "vae_name": "soft-vae"})
+    assert kept[first]["value"] == "soft-vae"
+    gone = stored_fields.restore(engine, made, {"checkpoint": "quick", "vae_name": "soft-vae"})
+    assert gone[first]["value"] == ""
+    engine.close()
 
 
 # ---------------------------------------------------------------------------------------------------- endpoints

@@ -14,3 +14,12 @@ def test_the_fast_lora_is_shown_only_to_those_who_may_use_it() -> None:
     [with_it] = guest_view.checkpoints(CATALOG, (built_in.id, built_in.fast_lora_id))
     assert (with_it.fast_lora, with_it.fast_lora_id) == (built_in.fast_lora, built_in.fast_lora_id)
     assert guest_view.checkpoints(CATALOG, None)[0].fast_lora == built_in.fast_lora
+
+
+def test_a_guest_sees_the_vaes_that_they_may_name() -> None:
+    tiny = CATALOG[1]
+    assert (tiny.vaes, tiny.vae_ids) == (("soft-vae",), ("soft-vaexxxxxxxx",))
+    [without] = guest_view.checkpoints(CATALOG, (tiny.id,))
+    assert (without.vaes, without.vae_ids) == ((), ())
+    [with_it] = guest_view.checkpoints(CATALOG, (tiny.id, *tiny.vae_ids))
+    assert (with_it.vaes, with_it.vae_ids) == (tiny.vaes, tiny.vae_ids)

@@ -13,6 +13,7 @@ from studio.asked.problems import Problem
 from studio.asked.requests import ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui import keeping
+from studio.ui.generate import vae
 from studio.ui.generate.controls import FILES, Controls
 from studio.ui.generate.following import aspect_of
 from studio.ui.generate.widgets import locked_values, schedule_choices
@@ -53,6 +54,9 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
         if name in stored_values and _is_allowed(engine, name, value):
             updates[f[name]] = value
+    if f["vae_name"] in updates:
+        checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
+        updates[f["vae_name"]] = vae.update(engine, checkpoint, updates[f["vae_name"]])
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
         schedule = updates.get(f["noise_schedule"], "automatic")

@@ -27,6 +27,7 @@ SAME: Mapping[str, str] = {
 THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()} | {
     "checkpoint": "sd_model_checkpoint",
     "clip_skip": "CLIP_stop_at_last_layers",
+    "vae_name": "sd_vae",
     "scheduler": "sampler_name",
     "noise_schedule": "scheduler",
     "num_images_per_prompt": "batch_size",

@@ -29,8 +29,9 @@ def checkpoints(models: Sequence[Model]) -> list[dict[str, Any]]:
 
 
 def vaes(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """/sdapi/v1/sd-vae."""
-    return [{"model_name": one.name, "filename": _file(one)} for one in models if one.kind == "vae"]
+    """/sdapi/v1/sd-vae: those that the option `sd_vae` may name, with a checkpoint that they fit."""
+    usable = [one for one in models if one.kind == "vae" and one.state == "usable"]
+    return [{"model_name": one.name, "filename": _file(one)} for one in usable]
 
 
 def loras(models: Sequence[Model]) -> list[dict[str, Any]]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from studio.answered.models import Model
 from studio.asked.fields import TextToImage
-from studio.asked.names import listed_name
+from studio.asked.names import best_matches, listed_name
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
 from studio.web.a1111.fields import Notice, is_one_of, notice
 
 MAX_VISITORS = 10_000
-OWN_VAE = "Automatic"  # the VAE that the checkpoint runs with here
+AUTOMATIC, NONE = "Automatic", "None"  # both: the VAE that the checkpoint runs with here
 
 # Options that would change pictures and that the studio lacks, each with the value that is as it is here.
 LACKING: Mapping[str, tuple[object, ...]] = {
@@ -56,6 +56,7 @@ class Options:
     """What a visitor has chosen; None: what suits."""
 
     checkpoint: str | None = None
+    vae: str | None = None
     clip_skip: int | None = None
 
 
@@ -96,11 +97,11 @@ def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
     """The answer of `GET /options`."""
     name = options.checkpoint or default_checkpoint(models)
     model = next((one for one in models if one.kind == "checkpoint" and one.name == name), None)
-    vae = next((one.name for one in models if model is not None and one.id == model.vae), None)
+    owners_vae = next((one.name for one in models if model is not None and one.id == model.vae), None)
     return {
         "sd_model_checkpoint": title(model) if model is not None else name,
         "sd_checkpoint_hash": (model.sha256 if model is not None else None) or "",
-        "sd_vae": vae or OWN_VAE,
+        "sd_vae": options.vae or owners_vae or AUTOMATIC,
         "CLIP_stop_at_last_layers": options.clip_skip or 1,
         "samples_format": "png",
         "live_previews_enable": True,
@@ -146,21 +147,47 @@ def read(
                 problems.append(Problem(name, quoted_value(value), allowed))
         elif key != "sd_vae":
             notices.append(notice(name, value, "The studio has no such option."))
-    if values.get("sd_vae") is not None:
-        problems += _vae_problems(values["sd_vae"], options, models, f"{field}.sd_vae" if field else "sd_vae")
+    try:
+        options = _with_vae(values.get("sd_vae"), options, models, field)
+    except InvalidRequest as error:
+        problems += error.problems
     if problems:
         raise InvalidRequest(*problems)
     return options, notices
 
 
-def _vae_problems(value: object, options: Options, models: Sequence[Model], name: str) -> list[Problem]:
-    """A checkpoint runs with one VAE at a time here, whoever asks: the owner chooses it on the Models tab."""
-    now = answer(options, models)["sd_vae"]
-    alike = (OWN_VAE, "None") if now == OWN_VAE else (OWN_VAE, now)
-    if isinstance(value, str) and (value in alike or listed_name(_bare(value), [_bare(str(now))])):
-        return []
-    allowed = f"{' or '.join(map(str, alike))}: the owner chooses a checkpoint's VAE, on the Models tab"
-    return [Problem(name, quoted_value(value), allowed)]
+def _with_vae(value: object, options: Options, models: Sequence[Model], field: str) -> Options:
+    """The options with the VAE that a value names; None: as before. Raises InvalidRequest also where the VAE of before
+    does not fit the checkpoint, or is not there any more, and a run is to be made or the checkpoint was changed."""
+    checkpoint = options.checkpoint or default_checkpoint(models)
+    name = f"{field}.sd_vae" if field and value is not None else "sd_vae"
+    wanted = options.vae if value is None else value
+    return replace(options, vae=vae_of(wanted, models, checkpoint, name)) if wanted is not None else options
+
+
+def vae_of(value: object, models: Sequence[Model], checkpoint: str, field: str = "sd_vae") -> str | None:
+    """The VAE that a name or a file's name means, of those that a checkpoint can run with; None for the one that it
+    runs with here. Raises InvalidRequest: nothing is looked for outside the list."""
+    target = next((one for one in models if one.kind == "checkpoint" and one.name == checkpoint), None)
+    owners = next((one for one in models if target is not None and one.id == target.vae), None)
+    text = value.strip() if isinstance(value, str) else None
+    if text == AUTOMATIC or (text == NONE and owners is None):
+        return None
+    vaes = [one for one in models if one.kind == "vae" and one.state == "usable"]
+    family = target.facts.family if target is not None and not target.built_in else None
+    fitting = [one for one in vaes if family in one.lends_vae_to]
+    matches = best_matches(text or "", fitting, lambda one: (one.name,))
+    if len(matches) == 1:
+        return matches[0].name
+    others = best_matches(text or "", vaes, lambda one: (one.name,))
+    quoted = quoted_value(value)
+    if others and not matches:
+        quoted = f"{quoted}, which does not fit {checkpoint},"
+    elif text is not None and re.search(r"[/\\]", text) and not matches:
+        quoted = f"{quoted}, which has a path in it,"
+    choices = [AUTOMATIC] if owners is not None else [AUTOMATIC, NONE]
+    choices += [one.name for one in (matches or fitting)[:20]]
+    raise InvalidRequest(Problem(field, quoted, f"with {checkpoint} one of {', '.join(choices)}"))
 
 
 def checkpoint_of(text: object, models: Sequence[Model], field: str = "sd_model_checkpoint") -> str:

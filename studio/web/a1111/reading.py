@@ -186,7 +186,7 @@ class _Reading:
             self._problem("alwayson_scripts", name, "none: the studio has no scripts, as /sdapi/v1/scripts says")
 
     def _options(self) -> None:
-        """The checkpoint and the clip skip: of `override_settings`, else as the visitor has chosen."""
+        """Checkpoint, VAE and clip skip: of `override_settings`, else as the visitor has chosen."""
         overrides = self.body.get("override_settings", {})
         run_options = self.saved_options
         if not isinstance(overrides, dict):
@@ -203,6 +203,7 @@ class _Reading:
         of_run = {
             "checkpoint": (run_options.checkpoint, "sd_model_checkpoint"),
             "clip_skip": (run_options.clip_skip, "CLIP_stop_at_last_layers"),
+            "vae_name": (run_options.vae or "", "sd_vae"),
         }
         for name, (
             value,
@@ -211,7 +212,16 @@ class _Reading:
             if value is not None and (key in overrides or name not in self.values):
                 self.values[name] = value
         self.values.setdefault("checkpoint", options.default_checkpoint(self.models))
+        self._vae()
         self._clip_skip()
+
+    def _vae(self) -> None:
+        """The VAE that is named must fit the checkpoint, whichever of an infotext and the options named each."""
+        try:
+            name, checkpoint = self.values["vae_name"], str(self.values["checkpoint"])
+            self.values["vae_name"] = options.vae_of(name, self.models, checkpoint) or "" if name else ""
+        except InvalidRequest as error:
+            self.problems += [] if any(one.field.endswith("sd_vae") for one in self.problems) else error.problems
 
     def _clip_skip(self) -> None:
         """AUTOMATIC1111 obeys clip skip for SD 1 alone, and its programs send it for every checkpoint."""

@@ -121,7 +121,7 @@ def _bare_schema(row: Row) -> Schema:
         case "seed":
             return {"type": ["integer", "string", "null"], "minimum": -1, "maximum": MAX_SEED}
         case "name":
-            return {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS}
+            return {"type": "string", "minLength": 0 if row.optional else 1, "maxLength": MAX_NAME_CHARACTERS}
         case "file":
             return dict(_PICTURE)
         case "controls":

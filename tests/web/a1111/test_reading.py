@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -172,6 +173,63 @@ def test_the_checkpoint_is_one_of_the_list_by_title_name_file_or_hash() -> None:
     chosen = Options(checkpoint="small-world-128", clip_skip=2)
     assert asked(chosen=chosen, prompt="x").request.clip_skip == 2
     assert asked(chosen=chosen, prompt="x", override_settings={"CLIP_stop_at_last_layers": 3}).request.clip_skip == 3
+
+
+@pytest.mark.parametrize("name", ["soft-vae", "Soft-VAE.safetensors"])
+def test_a_vae_is_the_runs_own(name: str) -> None:
+    overrides = {"sd_model_checkpoint": "tiny-test", "sd_vae": name}
+    wanted = asked(prompt="x", override_settings=overrides)
+    assert (wanted.request.checkpoint, wanted.request.vae_name) == ("tiny-test", "soft-vae")
+    assert wanted.options is None
+    chosen = Options(checkpoint="tiny-test", vae="soft-vae")
+    assert asked(chosen=chosen, prompt="x").request.vae_name == "soft-vae"
+    for own in ("Automatic", "None"):
+        assert asked(chosen=chosen, prompt="x", override_settings={"sd_vae": own}).request.vae_name == ""
+    lasting = {"override_settings": overrides, "override_settings_restore_afterwards": False}
+    assert asked(prompt="x", **lasting).options == chosen
+    infotext = "x\nSteps: 4, Sampler: Euler, Seed: 1, Model: tiny-test, VAE: "
+    assert asked(infotext=f"{infotext}{name}").request.vae_name == "soft-vae"
+    assert asked(infotext=f"{infotext}Automatic").request.vae_name == ""
+    assert asked(infotext=f"{infotext}{name}", override_settings={"sd_vae": "None"}).request.vae_name == ""
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "name", "says"),
+    [
+        ("tiny-test", "../vae/soft-vae", "which has a path in it"),
+        ("tiny-test", "absent", "with tiny-test one of Automatic, None, soft-vae"),
+        ("tiny-test", 7, "with tiny-test one of Automatic, None, soft-vae"),
+        ("dreamland-xl", "soft-vae", "which does not fit dreamland-xl, is not allowed. Allowed: with dreamland-xl"),
+        ("small-world-128", "soft-vae", "which does not fit small-world-128"),
+    ],
+)
+def test_a_vae_that_cannot_be_used_is_refused(checkpoint: str, name: object, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(says)) as caught:
+        asked(prompt="x", override_settings={"sd_model_checkpoint": checkpoint, "sd_vae": name})
+    assert [one.field for one in caught.value.problems] == ["override_settings.sd_vae"]
+    with pytest.raises(InvalidRequest, match=re.escape(says)):
+        options.read({"sd_model_checkpoint": checkpoint, "sd_vae": name}, NOTHING_CHOSEN, MODELS)
+
+
+def test_a_vae_that_was_chosen_before_must_still_fit() -> None:
+    chosen = Options(checkpoint="tiny-test", vae="soft-vae")
+    with pytest.raises(InvalidRequest, match="soft-vae', which does not fit dreamland-xl"):
+        options.read({"sd_model_checkpoint": "dreamland-xl"}, chosen, MODELS)
+    both = {"sd_model_checkpoint": "dreamland-xl", "sd_vae": "Automatic"}
+    assert options.read(both, chosen, MODELS)[0] == Options(checkpoint="dreamland-xl")
+    without = tuple(one for one in MODELS if one.kind != "vae")
+    with pytest.raises(InvalidRequest, match="sd_vae: 'soft-vae' is not allowed"):
+        asked(chosen=chosen, models=without, prompt="x")
+
+
+def test_where_the_owner_has_chosen_another_vae_none_says_so() -> None:
+    soft = next(one for one in MODELS if one.kind == "vae")
+    models = tuple(replace(one, vae=soft.id) if one.name == "tiny-test" else one for one in MODELS)
+    chosen = Options(checkpoint="tiny-test")
+    assert options.answer(chosen, models)["sd_vae"] == "soft-vae"
+    assert options.read({"sd_vae": "Automatic"}, chosen, models)[0].vae is None
+    with pytest.raises(InvalidRequest, match="sd_vae: 'None' is not allowed"):
+        options.read({"sd_vae": "None"}, chosen, models)
 
 
 def test_clip_skip_is_obeyed_where_automatic1111_obeys_it() -> None:

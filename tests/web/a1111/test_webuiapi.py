@@ -174,6 +174,26 @@ def test_options_are_the_callers_own(served: Serving, api: WebUIApi) -> None:
     assert served.engine.models.all["small-world-128x"[:16]].place == "device"
 
 
+def test_a_callers_vae_is_nobody_elses(served: Serving, api: WebUIApi) -> None:
+    other = WebUIApi(host=served.host, port=served.port)
+    for one in (api, other):
+        one.util_set_model("tiny-test")
+    assert api.set_options({"sd_vae": "soft-vae"}) is None
+    assert api.get_options()["sd_vae"] == "soft-vae"
+    assert other.get_options()["sd_vae"] == "Automatic"
+    make(api, steps=1)
+    assert served.engine.asked[-1].job.request.vae_name == "soft-vae"
+    make(other, steps=1)
+    assert served.engine.asked[-1].job.request.vae_name == ""
+    make(other, steps=1, override_settings={"sd_vae": "soft-vae"})
+    assert served.engine.asked[-1].job.request.vae_name == "soft-vae"
+    assert other.get_options()["sd_vae"] == "Automatic"
+    assert all(one.vae == "" for one in served.engine.models.all.values())
+    answer = api.set_options({"sd_vae": "../soft-vae"})
+    assert [one["field"] for one in answer["latent_studio"]["error"]["problems"]] == ["sd_vae"]
+    assert api.set_options({"sd_vae": "Automatic"}) is None
+
+
 def test_an_option_that_is_not_obeyed_is_named_or_refused(api: WebUIApi) -> None:
     answer = api.set_options({"show_warnings": True})
     assert answer["latent_studio"]["notices"][0]["field"] == "show_warnings"
