@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import torch
 
+from studio.asked.resolved import Resolved
+from studio.diffusion.components import Components
+from studio.diffusion.lane import schedule_of
 from studio.diffusion.latents import image_generator
 from studio.diffusion.schedule import Schedule
 
 MOST = 1.0  # standard deviations of the latents; above it, a run does not end at its picture
 FEW_STEPS = 20  # with more the mistakes of the first ones are made good
+
+
+def drift_of(components: Components, resolved: Resolved) -> float:
+    """How far the scheduler of a run strays from the picture; 0 for those that do not."""
+    if resolved.scheduler != "pndm" or not 0 < resolved.steps <= FEW_STEPS:
+        return 0.0
+    return drift(schedule_of(components, resolved), components.prediction_type)
 
 
 def drift(schedule: Schedule, prediction_type: str) -> float:

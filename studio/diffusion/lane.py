@@ -270,6 +270,20 @@ class Lane:
 
 
 @torch.inference_mode()
+def schedule_of(components: Components, resolved: Resolved, seed: int = 0) -> Schedule:
+    """The schedule of one pass of a run; the seed has a say in schedulers that draw noise of their own."""
+    return make_schedule(
+        resolved.scheduler,
+        resolved.noise_schedule,
+        resolved.num_inference_steps,
+        components.scheduler_config,
+        strength=resolved.strength,
+        seed=seed,
+        prediction_type=components.prediction_type,
+        family=components.family,
+    )
+
+
 def start_lane(
     components: Components,
     resolved: Resolved,
@@ -290,16 +304,7 @@ def start_lane(
     ControlNets with their maps at the size that is made, `edits` those of its attention.
     """
     request = resolved.request
-    schedule = make_schedule(
-        resolved.scheduler,
-        resolved.noise_schedule,
-        resolved.num_inference_steps,
-        components.scheduler_config,
-        strength=resolved.strength,
-        seed=seed,
-        prediction_type=components.prediction_type,
-        family=components.family,
-    )
+    schedule = schedule_of(components, resolved, seed)
     generator = image_generator(seed)
     if isinstance(request, ImageToImage):
         if picture is None or (mask is None) == isinstance(request, Inpaint):

@@ -30,11 +30,10 @@ from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.denoisers import DENOISERS
 from studio.diffusion.hires import scaled_up
-from studio.diffusion.lane import Evaluation, Lane, start_lane
+from studio.diffusion.lane import Evaluation, Lane, schedule_of, start_lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning
-from studio.diffusion.schedule import make_schedule
 from studio.diffusion.text_cache import TextCache
 from studio.diffusion.time_cache import TimeCache
 from studio.diffusion.unet_call import UnetCall
@@ -136,7 +135,7 @@ class Executor:
         own_vae = self._own_vae(resolved)
         if job.fork is not None:
             check_unchanged(job.fork.recipe.files, files)
-        strays = _drift(components, resolved)
+        strays = drift.drift_of(components, resolved)
         adapters = dict.fromkeys(adapter.adapter for image in images for adapter in image.adapters)
         notes = (*components.notes, *(note for adapter in adapters for note in adapter.notes))
         return Run(
@@ -307,17 +306,7 @@ class Executor:
     def second_evaluations(self, run: Run) -> int:
         """Evaluations of the second pass of one image; 0 where there is none."""
         second = run.resolved.second_pass
-        if second is None:
-            return 0
-        return make_schedule(
-            second.scheduler,
-            second.noise_schedule,
-            second.num_inference_steps,
-            self.components.scheduler_config,
-            strength=second.strength,
-            prediction_type=self.components.prediction_type,
-            family=self.components.family,
-        ).total
+        return schedule_of(self.components, second).total if second is not None else 0
 
     # --------------------------------------------------------------------------------------------------- calls
 
@@ -377,22 +366,6 @@ class Executor:
         pixels = vae.decode(components, latents)
         self.fitter.learn(components, latents, pixels)
         return pixels
-
-
-def _drift(components: Components, resolved: Resolved) -> float:
-    """How far the scheduler itself strays from the picture (`studio.diffusion.drift`); 0 for those that do not."""
-    if resolved.scheduler != "pndm" or not 0 < resolved.steps <= drift.FEW_STEPS:
-        return 0.0
-    schedule = make_schedule(
-        resolved.scheduler,
-        resolved.noise_schedule,
-        resolved.num_inference_steps,
-        components.scheduler_config,
-        strength=resolved.strength,
-        prediction_type=components.prediction_type,
-        family=components.family,
-    )
-    return drift.drift(schedule, components.prediction_type)
 
 
 def _advance(lane: Lane, outputs: torch.Tensor) -> Evaluation:

@@ -24,7 +24,7 @@ from studio.engine.executor import Executor, TickResult
 from studio.engine.jobs import Job
 from studio.engine.live_previews import LivePreviews
 from studio.engine.outside import Outside
-from studio.engine.runs import ActiveImage, ImageConditions, Run
+from studio.engine.runs import ActiveImage, Run
 from studio.engine.viewer import recording
 from studio.picture import infotext, metadata
 
@@ -164,7 +164,7 @@ class Presenter:
             model_hash=self._executor.manager.loaded_hash(),
             versions=self._outside.versions,
             **({"prompt_notes": notes} if notes else {}),
-            **self._file_facts(run.of(image)),
+            **self._file_facts(run, image),
             **({"threads": sorted(active.threads)} if self._executor.device.is_cpu else {}),
         )
         run.pictures[image] = self._outside.gallery.save(
@@ -224,10 +224,11 @@ class Presenter:
             size = run.resolved.size if run is not None else None
             job.publish(failures.failed_event(job.id, job.request.checkpoint, error, self._executor.device, size))
 
-    def _file_facts(self, image: ImageConditions) -> dict[str, Any]:
+    def _file_facts(self, run: Run, image: int) -> dict[str, Any]:
         """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the
         checkpoint, and of a VAE that is not the checkpoint's own, or not in its precision."""
-        facts: dict[str, Any] = dict(file_hashes(image.adapters, image.conditioning.embeddings))
+        here = run.of(image)
+        facts: dict[str, Any] = dict(file_hashes(here.adapters, here.conditioning.embeddings))
         precision = str(self._executor.components.dtype).removeprefix("torch.")
         if precision != "float32":
             facts["dtype"] = precision
