@@ -118,7 +118,7 @@ def middleware(
         Middleware(Rates),
         *(one.layer for one in interfaces),
         Middleware(Api, engine=engine, gallery=gallery, library=library, room=room),
-        Middleware(LibraryRoutes, library=library),
+        Middleware(LibraryRoutes, library=library, engine=engine),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

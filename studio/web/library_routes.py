@@ -14,13 +14,17 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from studio.answered.engine import Engine
 from studio.asked.messages import Message
+from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest
 from studio.picture.library import reading
 from studio.picture.library.library import MAX_TOGETHER, Library, Shown
 from studio.picture.library.search import Viewer
 from studio.picture.library.trash import DAYS
+from studio.picture.metadata import texts_of
 from studio.ui.library.settings import settings_of
+from studio.ui.picture_settings import sheet_of
 from studio.ui.text import spoken
 from studio.ui.visible import visible
 from studio.web.answers import json_object, refusal
@@ -35,14 +39,16 @@ _NOT_STORED = {"cache-control": "no-store"}
 class LibraryRoutes:
     """ASGI middleware: answers what is below /library and passes everything else on."""
 
-    def __init__(self, app: ASGIApp, *, library: Library) -> None:
+    def __init__(self, app: ASGIApp, *, library: Library, engine: Engine) -> None:
         self.app = app
+        self.engine = engine
         self.library = library
         self.router = Router(
             [
                 Route("/library", self.page),
                 Route("/library/choices", self.choices),
                 Route("/library/one/{picture_id}", self.one),
+                Route("/library/settings/{picture_id}", self.settings),
                 Route("/library/picture/{picture_id}", self.picture),
                 Route("/library/thumbnail/{picture_id}", self.thumbnail),
                 Route("/library/rate", self.rate, methods=["POST"]),
@@ -105,13 +111,27 @@ class LibraryRoutes:
             "boards": self.library.boards_of(viewer, row.id),
         }
 
-    async def picture(self, request: Request) -> Response:
-        """GET: the picture; ?download=1 as a file to be saved."""
+    async def settings(self, request: Request) -> Response:
+        """GET: the `name` of the picture's file, and what can be taken over from it: `says`, as of
+        `picture_settings.sheet_of`."""
         shown = await self._shown(request)
         if shown is None:
             return _nothing_here()
+        models = (await self.engine.ask(ModelList())).models
+
+        def read() -> dict[str, Any]:
+            return {"name": visible(shown.row.name), "says": sheet_of(texts_of(shown.row.path), models)}
+
+        return await _answered(read)
+
+    async def picture(self, request: Request) -> Response:
+        """GET: the picture; ?download=1 as a file to be saved, ?lossless=1 with every pixel as it is."""
+        shown = await self._shown(request)
+        if shown is None:
+            return _nothing_here()
+        lossless = request.query_params.get("lossless") == "1"
         try:
-            content, media_type = await run_in_threadpool(self.library.content, shown)
+            content, media_type = await run_in_threadpool(self.library.content, shown, lossless=lossless)
         except InvalidRequest as error:
             return refusal(422, str(error))
         except OSError:
@@ -126,7 +146,7 @@ class LibraryRoutes:
                 content_disposition_type=kind,
                 headers=_STORED,
             )
-        name = f"{shown.row.id[:8]}.jpg"
+        name = f"{shown.row.id[:8]}.{media_type.rpartition('/')[2]}"
         headers = _STORED | ({"content-disposition": f'attachment; filename="{name}"'} if download else {})
         return Response(content, media_type=media_type, headers=headers)
 

@@ -25,7 +25,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     gallery = Gallery(tmp_path_factory.mktemp("many"))
     for seed in range(MANY):
         prompt = "a red fox" if seed == MANY - 1 else f"a lake, number {seed}"
-        info = {"seed": seed, "prompt": prompt, "checkpoint": "Small World"}
+        info = {"schema": 1, "kind": "text_to_image", "seed": seed, "prompt": prompt, "checkpoint": "Small World"}
         image = Image.new("RGB", (16, 16), (seed % 256, 120, 160))
         gallery.save(image, info=info, parameters=f"{prompt}\nSteps: 20, Seed: {seed}", owner="a" * 32)
     engine = FakeEngine(gallery, seconds_per_step=0.02)
@@ -76,8 +76,15 @@ def test_one_large_with_settings_stars_keys_and_the_trash(visitor: Visitor, full
     page.keyboard.press("Delete")
     expect(dialog).to_contain_text("The picture is deleted. It can be brought back for 7 days.")
     expect(dialog).to_contain_text(f"a lake, number {MANY - 2}")
-    page.keyboard.press("Escape")
+    dialog.get_by_role("button", name="To Image to image").click()
+    expect(page.locator("#image_to_image-image img")).to_be_visible()
+    open_tab(page, "library")
     expect(page.locator(".ls-library-count")).to_have_text(f"{MANY - 1} pictures")
+    page.locator(".ls-library-open").first.click()
+    dialog.get_by_role("button", name="Use all").click()
+    expect(page.locator("#text_to_image-prompt textarea")).to_have_value(f"a lake, number {MANY - 2}")
+    expect(page.locator("#text_to_image-seed input")).to_have_value(str(MANY - 2))
+    open_tab(page, "library")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".ls-library-count")).to_have_text(f"{MANY} pictures")
     page.get_by_label("Rating", exact=True).select_option("4")

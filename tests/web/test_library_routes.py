@@ -171,3 +171,13 @@ def test_boards_are_there_after_a_start_anew(tmp_path: Path) -> None:
         assert again.choices(OWNER).boards == [("new", 2)]
     finally:
         again.close()
+
+
+def test_what_can_be_taken_over_of_a_picture_is_said_to_its_owner_alone(folder: Folder) -> None:
+    (ann, ann_id), (bob, _) = folder.guest(), folder.guest()
+    hers = save(folder.gallery, ann_id)
+    assert ids(ann) == [hers.id]
+    answer = ann(f"/library/settings/{hers.id}").json()
+    assert answer["name"] == hers.file_name.rpartition("/")[2]
+    assert answer["says"] is not None
+    assert bob(f"/library/settings/{hers.id}").status == 404

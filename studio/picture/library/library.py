@@ -207,14 +207,17 @@ class Library:
         with self._lock:
             return self._marks.boards_of(viewer.digest, picture_id)
 
-    def content(self, shown: Shown) -> tuple[bytes | Path, str]:
-        """A picture for a browser: the file that the studio has made, or another's, decoded. With its media type.
-        Raises InvalidRequest for a file that cannot be decoded, and OSError."""
+    def content(self, shown: Shown, *, lossless: bool = False) -> tuple[bytes | Path, str]:
+        """A picture for a browser: the file that the studio has made, or another's, decoded, as PNG if `lossless`, else
+        as JPEG. With its media type. Raises InvalidRequest for a file that cannot be decoded, and OSError."""
         path = shown.row.path
         if shown.row.owner:
             return path, "image/png"
         image = read_picture(read_file(path))
         content = io.BytesIO()
+        if lossless:
+            image.save(content, "PNG", compress_level=1)
+            return content.getvalue(), "image/png"
         image.save(content, "JPEG", quality=92)
         return content.getvalue(), "image/jpeg"
 

@@ -16,4 +16,10 @@ TAB = "library"
 
 def build() -> gr.HTML:
     """Draw the tab."""
-    return html_block("library", words=words("library"), elem_id=f"{TAB}-wall", elem_classes="ls-library-tab")
+    return html_block(
+        "library",
+        words=words("library"),
+        sheet_words=words("picture_sheet"),
+        elem_id=f"{TAB}-wall",
+        elem_classes="ls-library-tab",
+    )

@@ -1,5 +1,6 @@
 /* One picture of the library in a dialog: large, with all that its file says, stars, and keys to move. */
 
+import { actionsOf } from "../../picture_sheet/static/actions.js";
 import { openDialog } from "../../static/dialog.js";
 import { h, icon } from "../../static/elements.js";
 import { hasLetterKeys } from "../../static/shortcuts.js";
@@ -8,7 +9,20 @@ const STARS = [1, 2, 3, 4, 5];
 
 /** Opens the picture at `place`. `fetchAt(place)` is the picture there, `remove([id])` puts it into the trash; `undo` is
     the line that brings back; `onClose(place)` comes with the last place. */
-export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove, shelf, total, onRating, onClose }) {
+export function largeView({
+  say,
+  sheetWords,
+  place,
+  undo,
+  nameOf,
+  fetchAt,
+  fetchJson,
+  remove,
+  shelf,
+  total,
+  onRating,
+  onClose,
+}) {
   const { box, body } = openDialog(say("large"), say("close"));
   box.classList.add("ls-library-large");
   let one = null;
@@ -41,8 +55,6 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
     save,
     bin,
   );
-  body.append(h("figure", {}, image), bar, problem, undo, lyingOn, facts);
-
   const attempt = async (act) => {
     try {
       problem.textContent = "";
@@ -52,6 +64,9 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
       return null;
     }
   };
+
+  const actions = actionsOf({ words: sheetWords, attempt, fetchJson, close: () => box.close() });
+  body.append(h("figure", {}, image), bar, problem, undo, actions.buttons, lyingOn, facts, actions.notes);
 
   async function go(next) {
     const target = Math.max(0, Math.min(total() - 1, next));
@@ -65,6 +80,7 @@ export function largeView({ say, place, undo, nameOf, fetchAt, fetchJson, remove
     save.setAttribute("download", "");
     bin.hidden = one.foreign;
     drawStars();
+    actions.show(one);
     const whole = await attempt(() => fetchJson(`/library/one/${picture.id}`));
     if (whole && one === picture) {
       drawFacts(whole);

@@ -284,6 +284,7 @@ export function library({ element, props }) {
     isLarge = true;
     largeView({
       say,
+      sheetWords: props.sheet_words,
       place,
       undo,
       nameOf,

@@ -15,6 +15,11 @@ const INFOTEXT = /(^|\n)[ \t]*Steps: *\d+ *(,|$)/; // the line of A1111's text t
 
 let openSheet = () => {}; // set by the block that has the texts; the button calls it
 let showComparison = () => {}; // set by the line above the noise viewer
+let actions = null;
+
+/** What can be done with a picture, for other parts of the page too: `put(tab, data)`, `run(data)`, `look(data, file)`,
+    `toTab(tab, file)`. `data`: {settings, whole}. */
+export const pictureActions = () => actions;
 
 /** Whether a text is one that programs write into pictures. */
 export const isInfotext = (text) => text.length < 1_000_000 && INFOTEXT.test(text);
@@ -47,6 +52,7 @@ export function pictureSheet({ element, props, watch, trigger }) {
   element.replaceChildren(hint);
   let lookedAt = null; // {file, number} of the run that was sent to the noise viewer last
   openSheet = open;
+  actions = { put, run, look, toTab };
   watch("value", compareRun);
 
   /* --------------------------------------------------------------------------------------------- drop and paste */
