@@ -134,10 +134,12 @@ TERMINAL = (Finished, Stopped, Failed)
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A comparison has been taken: what it is, its seed decided. The first event of its watchers."""
+    """A comparison has been taken: what it is, its seed decided. The first event of its watchers. `focus`: the cell
+    that is made first; None where it is not known any more."""
 
     job_id: str
     comparison: Comparison
+    focus: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

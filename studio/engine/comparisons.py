@@ -138,7 +138,7 @@ class ComparisonJob(Job):
         self._checkpoint = self._cells[self._order[0]].request.checkpoint
         self._priorities = itertools.count(1)
         self._finished_cells = self._failed_cells = 0
-        self.publish(Planned(job_id=self.id, comparison=comparison))
+        self.publish(Planned(job_id=self.id, comparison=comparison, focus=focus))
 
     def _cell(self, index: int, clock: Callable[[], float]) -> Cell:
         request = self.comparison.request(index)
@@ -251,4 +251,4 @@ class ComparisonJob(Job):
     def _forget_pictures(self) -> None:
         """Nothing of an upload outlives its use."""
         self.comparison = self.comparison.without_pictures()
-        self.mailbox.exchange(Planned(job_id=self.id, comparison=self.comparison))
+        self.mailbox.exchange(Planned(job_id=self.id, comparison=self.comparison, focus=self.focus))

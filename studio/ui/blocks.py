@@ -61,7 +61,7 @@ def _start(block: str, events: tuple[str, ...]) -> str:
 def stage(tab: str, first: dict[str, Any], sample: Mapping[str, Any] | None = None) -> gr.HTML:
     """The stage of one tab, showing `first` until a run says otherwise. `sample`: the `address` at which the
     script may fetch the picture of a first visit, and the texts of its `line` of settings."""
-    events = ("stop", "again", "reuse", "edit", "inpaint", "noise")
+    events = ("stop", "again", "reuse", "edit", "inpaint", "noise", "compare")
     return html_block(
         "stage",
         value=first,

@@ -92,6 +92,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         for one in generate_tabs:
             generate_tab.attach(engine, gallery, one, demo)
             _send(engine, gallery, one, (picture_first, mask_first), viewer, tabs, uploads)
+            _compare(one, comparison, tabs)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
@@ -177,6 +178,16 @@ def _send(
     for way, target in zip((source_tab.stage.edit, source_tab.stage.inpaint), starting):
         way(sender(target), None, [tabs, target.controls.fields["image"]], **QUIET)
     source_tab.stage.noise(look, None, [tabs, viewer], **QUIET)
+
+
+def _compare(source_tab: generate_tab.GenerateTab, comparison: compare_form.Form, tabs: gr.Tabs) -> None:
+    """Compare steps and guidance around the picture of a stage: the settings go into the form, and the run starts."""
+
+    def around(event: gr.EventData) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected=compare_form.TAB)} | compare_tab.around(comparison, event._data.get("settings"))
+
+    written = source_tab.stage.compare(around, None, [tabs, *comparison.outputs, comparison.status], **QUIET)
+    written.then(None, None, None, js=f"() => document.getElementById('{compare_form.TAB}-generate').click()", **QUIET)
 
 
 def _status(engine: Engine) -> dict[str, Any]:

@@ -331,6 +331,8 @@ _ENGLISH: Mapping[str, str] = {
     "stage.edit": "Image to image",
     "stage.inpaint": "Inpaint",
     "stage.noise": "Noise viewer",
+    "stage.compare": "Compare",
+    "stage.compare.help": "Steps and guidance around this picture, in a grid to slide over",
     "stage.reuse": "Reuse settings",
     "stage.earlier": "Earlier",
     "stage.earlier.open": "Show: {prompt}",
@@ -861,6 +863,10 @@ _ENGLISH: Mapping[str, str] = {
     "compare.invalid": "Please look at the marked fields.",
     "compare.first": "Choose two settings and their values. Every pair becomes a picture, and the sliders move over"
     " them at once.",
+    "compare.sample": "An example, made by the built-in model: “{prompt}”. Move the sliders. Then write a prompt of"
+    " your own and press Compare.",
+    "compare.around.left": "The picture's settings are in the form, except those that Compare does not have:"
+    " {left_out}.",
     "compare.label": "Comparison",
     "compare.waiting": "Waiting for its turn",
     "compare.step": "Step {index} of {total}",

@@ -44,6 +44,13 @@ def finished(page: Page) -> None:
     quiet(page)
 
 
+def to_first_cell(page: Page) -> None:
+    """A comparison begins at what suits the model; the test goes on from the corner."""
+    for name in "xy":
+        page.locator(f".cmp-slider-{name} input").focus()
+        page.keyboard.press("Home")
+
+
 def big_picture(page: Page, pane: str = "b") -> str:
     """The pixels that are shown, as a word."""
     return str(page.evaluate(f"document.querySelector('.cmp-pane[data-pane={pane}] canvas').toDataURL()"))
@@ -68,6 +75,9 @@ def test_a_comparison_appears_live_and_the_sliders_answer_without_the_server(vis
     page.on("request", lambda request: None if request.url.startswith("data:") else asked.append(request.url))
     x, y = (page.locator(f".cmp-slider-{name} input") for name in "xy")
     corner = ""
+    expect(x).to_have_attribute("aria-valuetext", "Steps 9")  # the nearest to what suits the model
+    expect(y).to_have_attribute("aria-valuetext", "Guidance 4")
+    to_first_cell(page)
     seen = {big_picture(page)}
     x.focus()
     for number, key in enumerate(("ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "ArrowUp")):
@@ -97,6 +107,7 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
     page = visitor()
     run(page, x="3, 6", y="1, 8")
     finished(page)
+    to_first_cell(page)
     page.locator(".cmp-pad").focus()
     page.keyboard.press("ArrowRight")
     page.get_by_role("button", name="A | B").click()
@@ -150,6 +161,42 @@ def test_a_and_b_are_divided_set_side_by_side_and_subtracted(visitor: Visitor) -
     page.get_by_role("button", name="Where do they diverge?").click()
     expect(page.locator(".cmp-chart circle")).to_have_count(6)
     expect(page.locator(".cmp-curve-sentence")).to_contain_text("They end alike")  # what only draws
+
+
+def test_a_first_visit_slides_over_a_finished_example(visitor: Visitor) -> None:
+    page = visitor()
+    open_tab(page)
+    expect(comparison(page)).to_have_attribute("data-state", "sample")
+    expect(comparison(page).locator(".ls-status")).to_contain_text("An example")
+    expect(page.locator(".cmp-cell img[src^='data:image/webp']")).to_have_count(16)
+    expect(page.locator(".cmp-edge-x b")).to_have_text(["6", "12", "25", "50"])
+    expect(page.locator(".cmp-edge-y b")).to_have_text(["1", "2", "3", "5"])
+    expect(page.locator(".cmp-slider-x input")).to_have_attribute("aria-valuetext", "Steps 25")
+    expect(page.locator(".cmp-canvas:visible")).to_have_count(1)
+    seen = {big_picture(page)}
+    page.locator(".cmp-pad").focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+        seen.add(big_picture(page))
+    assert len(seen) == 4
+    expect(comparison(page).get_by_role("button", name="Save")).to_be_hidden()  # nothing of the visitor's
+    expect(comparison(page).get_by_role("button", name="Sheet")).to_be_hidden()
+
+
+def test_one_click_on_a_picture_compares_steps_and_guidance_around_it(visitor: Visitor) -> None:
+    page = visitor()
+    page.locator("#text_to_image-prompt textarea").fill("a tall tree")
+    page.locator("#text_to_image-generate").click()
+    stage = page.locator("#text_to_image-stage")
+    expect(stage.locator(".ls-stage")).to_have_attribute("data-state", "finished", timeout=60_000)
+    seed = re.search(r"seed (\d+)", stage.locator(".ls-caption").inner_text())
+    assert seed is not None
+    stage.get_by_role("button", name="Compare", exact=True).click()
+    finished(page)
+    expect(field(page, "prompt")).to_have_value("a tall tree")
+    expect(field(page, "x_values")).to_have_value("6, 12, 25, 50")
+    expect(page.locator(".cmp-slider-x input")).to_have_attribute("aria-valuetext", "Steps 25")
+    expect(comparison(page).locator(".ls-caption")).to_contain_text(seed[0])  # this very picture
 
 
 def test_an_unfinished_cell_jumps_the_queue_and_stop_keeps_what_is_done(visitor: Visitor) -> None:

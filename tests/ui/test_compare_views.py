@@ -13,9 +13,11 @@ from PIL import Image
 
 from studio.asked.compare import Comparison
 from studio.asked.orders import SubmitComparison
+from studio.asked.problems import InvalidRequest
 from studio.picture import sheet
 from studio.picture.gallery import Gallery
-from studio.ui.compare import views
+from studio.ui.compare import axes, views
+from studio.ui.compare.around import comparison_around
 from studio.ui.compare.tab import opening_sentence
 from studio.ui.render import View
 from studio.ui.text import say
@@ -164,3 +166,38 @@ def test_a_sheet_says_which_of_its_settings_the_form_does_not_hold() -> None:
     ):
         assert setting in remark
     assert say("hires_upscaler.label") not in remark, "it is as the form has it"
+
+
+@pytest.mark.parametrize(
+    ("steps", "guidance", "columns", "rows", "cell"),
+    [
+        (25, 3.0, (6, 12, 25, 50), (1.0, 2.0, 3.0, 5.0), 10),
+        (4, 1.0, (1, 2, 4, 8), (1.0, 2.0, 4.0), 2),  # without guidance: the first row is its own
+        (1, 7.5, (1, 2), (1.0, 4.2, 7.5, 14.0), 4),
+        (150, 30.0, (38, 75, 150), (1.0, 15.5, 30.0), 8),  # no value beyond what is allowed
+    ],
+)
+def test_around_a_picture_its_own_settings_are_one_of_the_cells(
+    steps: int, guidance: float, columns: tuple[int, ...], rows: tuple[float, ...], cell: int
+) -> None:
+    settings = {"prompt": "a fox", "seed": "7", "num_inference_steps": steps, "guidance_scale": guidance}
+    asked, own = comparison_around(settings | {"kind": "text_to_image"})
+    assert asked.y is not None
+    assert (asked.x.values, asked.y.values, own) == (columns, rows, cell)
+    request = asked.request(own)
+    assert request is not None
+    assert (request.num_inference_steps, request.guidance_scale, request.seed) == (steps, guidance, 7)
+
+
+def test_around_a_picture_that_began_with_another_says_what_is_missing() -> None:
+    with pytest.raises(InvalidRequest, match="a picture made from words alone"):
+        comparison_around({"prompt": "a fox", "kind": "image_to_image"})
+
+
+def test_a_comparison_begins_with_what_suits_its_checkpoint(engine: FakeEngine) -> None:
+    (entry,) = engine.catalog()[:1]
+    named = {"checkpoint": entry.name, "x_values": "2, 20, 40, 100", "y": "guidance_scale", "y_values": "1, 4, 9, 20"}
+    assert (entry.suits.num_inference_steps, axes.middle(comparison(**named), engine.catalog())) == (25, 5)
+    assert axes.middle(comparison(**named | {"y": "seed", "y_values": "1-5"}), engine.catalog()) == 2 * 4 + 1
+    views = views_of(engine, comparison(**named))
+    assert views[1]["focus"] == 0  # as this caller asked

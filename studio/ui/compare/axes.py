@@ -3,10 +3,12 @@ be used as the form stands. No gradio."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from studio.answered.engine import Engine
-from studio.asked.axes import AXIS_FIELDS, AxisField
+from studio.answered.models import Checkpoint
+from studio.asked.axes import AXIS_FIELDS, Axis, AxisField
+from studio.asked.compare import Comparison
 from studio.asked.prompt import parse_prompt
 from studio.ui.text import say
 
@@ -66,3 +68,18 @@ def needs(*, prompts: str, picture: bool, controls: bool, models: int) -> dict[A
         "checkpoint": models < 2,
     }
     return {field: say(f"compare.axis.needs.{field}") for field, lacks in lacking.items() if lacks}
+
+
+def middle(comparison: Comparison, catalog: Sequence[Checkpoint]) -> int:
+    """The cell to look at first: what suits the checkpoint, or what is nearest to it, and the middle of an axis of
+    which the checkpoint says nothing."""
+    entry = next((one for one in catalog if one.name == comparison.base.checkpoint), None)
+
+    def place(axis: Axis) -> int:
+        wanted = getattr(entry.suits, axis.field, None) if entry is not None else None
+        if isinstance(wanted, (int, float)):
+            return min(range(len(axis.values)), key=lambda k: abs(float(str(axis.values[k])) - wanted))
+        return axis.values.index(wanted) if wanted in axis.values else (len(axis.values) - 1) // 2
+
+    column, row = place(comparison.x), place(comparison.y) if comparison.y is not None else 0
+    return row * comparison.columns + column

@@ -6,6 +6,7 @@ The form asks for a comparison. Moving over its pictures, comparing two of them 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import reduce
@@ -23,6 +24,7 @@ from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import keeping, picker, session
 from studio.ui.blocks import FOLLOWING, QUIET, WATCHING, html_block
 from studio.ui.compare import axes, views
+from studio.ui.compare.around import comparison_around
 from studio.ui.compare.form import FIRST_AXES, TAB, Form, build_fields, no_axis
 from studio.ui.generate import control, starting
 from studio.ui.generate import widgets as w
@@ -31,6 +33,8 @@ from studio.ui.text import say, words
 from studio.ui.uploads import Uploads
 
 STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the fields
+STATIC = Path(__file__).parents[1] / "static"
+SAMPLE = "sample_comparison.json"  # of a first visit, made by training/make_sample.py
 
 
 def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
@@ -44,6 +48,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> Form:
                 value=views.EMPTY,
                 events=("stop", "again", "prioritize", "keep"),
                 words=words("compare"),
+                sample=f"/studio-static/{SAMPLE}" if (STATIC / SAMPLE).is_file() else "",
                 elem_id=f"{TAB}-stage",
                 elem_classes="ls-block",
             )
@@ -77,14 +82,14 @@ def _connect_start(engine: Engine, uploads: Uploads, form: Form) -> None:
                 typed_values | {"image": starting.file_of(typed_values["image"]), "controls": controls}
             )
 
-        async for view in views.run(engine, owner, TAB, ask, at if isinstance(at, int) else 0):
+        async for view in views.run(engine, owner, TAB, ask, at if isinstance(at, int) else None):
             yield view
 
     run = form.start.click(
         start,
         {*form.inputs, focus},
         [form.show],
-        js="(...v) => [...v.slice(0, -1), Number(document.querySelector('.cmp')?.dataset.focus || 0)]",
+        js="(...v) => [...v.slice(0, -1), JSON.parse(document.querySelector('.cmp')?.dataset.focus || 'null')]",
         trigger_mode="multiple",
         **WATCHING,
     )
@@ -192,6 +197,19 @@ def _connect_fields(engine: Engine, form: Form, upload: gr.UploadButton) -> None
     gr.on(changes, **keeping.keeper(STORAGE, {name: f[name] for name in form.restorable_names}))
 
 
+def around(form: Form, settings: object) -> dict[Any, Any]:
+    """Updates for the form that compare steps and guidance around a picture of these settings. What Compare has no
+    field for, and settings that make no comparison, are said on the stage."""
+    try:
+        comparison, cell = comparison_around(settings if isinstance(settings, Mapping) else {})
+    except InvalidRequest as error:
+        return {form.status: {"message": str(error)}}
+    left_out = _left_out(comparison)
+    message = say("compare.around.left", left_out=left_out) if left_out else ""
+    answer = {"focus": cell, "message": message, "number": secrets.token_hex(4)}  # a value like the last is no news
+    return _updates(form, _values_of_link(form, comparison.link())) | {form.status: answer}
+
+
 def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
@@ -242,20 +260,21 @@ def _with_choices(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[A
 
 def opening_sentence(comparison: Comparison) -> str:
     """What is said once a sheet's settings are in the form: also which of them the form does not have."""
-    left_out = []
+    left_out = _left_out(comparison)
+    return say("compare.opened.left", left_out=left_out) if left_out else say("compare.opened")
+
+
+def _left_out(comparison: Comparison) -> str:
+    """The settings that the form does not have, in words; "" where it has them all."""
+    texts = []
     for row in outside_the_form(comparison):
         value = getattr(comparison.base, row.name)
         text = choice(row.name, value) if row.kind == "choice" else row.write(value)
         text = say("compare.setting", name=say(row.label), value=text)
-        left_out.append(
+        texts.append(
             say("compare.setting.of", group=say("hires.label"), setting=text) if row.place == "hires" else text
         )
-    if not left_out:
-        return say("compare.opened")
-    return say(
-        "compare.opened.left",
-        left_out=reduce(lambda one, more: say("compare.setting.and", one=one, more=more), left_out),
-    )
+    return reduce(lambda one, more: say("compare.setting.and", one=one, more=more), texts) if texts else ""
 
 
 def _updates(form: Form, values: Mapping[str, Any]) -> dict[Any, Any]:

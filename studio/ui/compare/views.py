@@ -34,6 +34,7 @@ from studio.asked.compare import Comparison, prompt_notices
 from studio.asked.messages import sentences
 from studio.asked.orders import RunAgain, Speed, SubmitComparison
 from studio.asked.problems import InvalidRequest
+from studio.ui.compare import axes
 from studio.ui.render import View, data_uri, problem_text, settings_line
 from studio.ui.text import say
 
@@ -45,11 +46,14 @@ PREVIEW_SIDE = 192  # pixels of a live preview; the finished picture is shown at
 
 
 async def run(
-    engine: Engine, owner: str, origin: str, ask: Callable[[], Comparison], focus: int
+    engine: Engine, owner: str, origin: str, ask: Callable[[], Comparison], focus: int | None
 ) -> AsyncIterator[View]:
-    """Ask for a comparison and yield its views: the first at once, the last when every cell has ended. Never raises."""
+    """Ask for a comparison and yield its views: the first at once, the last when every cell has ended. Never raises.
+    `focus`: the cell to be made first; None for the one in the middle."""
     try:
-        job_id = await engine.submit(SubmitComparison(comparison=ask(), focus=focus), owner=owner, origin=origin)
+        comparison = ask()
+        first = axes.middle(comparison, engine.catalog()) if focus is None else focus
+        job_id = await engine.submit(SubmitComparison(comparison=comparison, focus=first), owner=owner, origin=origin)
         async for view in watch(engine, owner, job_id):
             yield view
     except InvalidRequest as error:
@@ -132,8 +136,8 @@ def _of_link(comparison: Comparison | None, link: Mapping[str, object]) -> bool:
 # --------------------------------------------------------------------------------------------------------- views
 
 
-def planned_view(comparison: Comparison, job_id: str) -> View:
-    """The view of a comparison of which no cell has begun."""
+def planned_view(comparison: Comparison, job_id: str | None, focus: int | None = None) -> View:
+    """The view of a comparison of which no cell has begun. `focus`: the cell that is made first."""
     refusals = [comparison.refusal(k) for k in range(len(comparison))]
     return EMPTY | {
         "state": "queued",
@@ -141,6 +145,7 @@ def planned_view(comparison: Comparison, job_id: str) -> View:
         "prompt": comparison.base.prompt,
         "x": _axis(comparison.x),
         "y": _axis(comparison.y) if comparison.y is not None else None,
+        "focus": focus,
         "columns": comparison.columns,
         "rows": comparison.rows,
         "possible": len(comparison.possible),
@@ -156,7 +161,7 @@ def follow(view: View, event: ComparisonEvent) -> View:
     """The view after one more event. The given view is not changed."""
     match event:
         case Planned():
-            return planned_view(event.comparison, event.job_id)
+            return planned_view(event.comparison, event.job_id, event.focus)
         case Loading():
             return view | {"state": "loading", "message": event.message, "fraction": event.fraction}
         case Queued():

@@ -102,6 +102,7 @@ const paths = {
   eraser: "M9 20h11M4.5 14.5l9-9a2 2 0 0 1 3 0l3 3a2 2 0 0 1 0 3L12 19H9l-4.5-4.5zM9 10l6 6",
   undo: "M9 7L4 12l5 5M4 12h10a6 6 0 0 1 6 6v1",
   noise: "M3 12h2l2-7 3 14 3-10 2 6 2-3h4",
+  compare: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
   reuse: "M5 12a7 7 0 0 1 12-5l2 2m0-4v4h-4M19 12a7 7 0 0 1-12 5l-2-2m0 4v-4h4",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
   first: "M18 6l-8 6 8 6zM6 6v12",

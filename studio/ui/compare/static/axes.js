@@ -30,6 +30,24 @@ export function compareAxes({ words, say, view, at, index, reference, cellAt, se
   const sliders = { x: axisSlider("x"), y: axisSlider("y") };
   const pad = h("div", { class: "cmp-pad", role: "group", tabindex: 0, "aria-label": words.pad });
 
+  // The values along the pad's edges, as the sliders name them; the pad's own description reads them out.
+  const edges = { x: h("div", { class: "cmp-edge cmp-edge-x" }), y: h("div", { class: "cmp-edge cmp-edge-y" }) };
+  const map = h("div", { class: "cmp-map" }, edges.y, pad, edges.x);
+  for (const edge of Object.values(edges)) edge.setAttribute("aria-hidden", "true");
+
+  function drawEdges() {
+    for (const [name, edge] of Object.entries(edges)) {
+      const labels = view().cells.length && view()[name] ? view()[name].labels : [];
+      edge.hidden = !labels.length;
+      const text = labels.join("\n");
+      if (edge.dataset.text !== text) {
+        edge.dataset.text = text;
+        edge.replaceChildren(...labels.map((label) => h("span", { title: label }, h("b", { dir: "auto" }, label))));
+      }
+      [...edge.children].forEach((one, k) => one.classList.toggle("cmp-on", k === at()[name]));
+    }
+  }
+
   function drawSliders() {
     for (const name of ["x", "y"]) {
       const { range, title, value, ticks, node } = sliders[name];
@@ -55,15 +73,15 @@ export function compareAxes({ words, say, view, at, index, reference, cellAt, se
   function drawPad() {
     const count = view().cells.length;
     pad.hidden = !count;
-    pad.style.setProperty("--columns", view().columns || 1);
-    pad.style.setProperty("--rows", view().rows || 1);
+    map.style.setProperty("--columns", view().columns || 1);
+    map.style.setProperty("--rows", view().rows || 1);
     while (pad.children.length > count) pad.lastChild.remove();
     while (pad.children.length < count)
       pad.append(h("span", { class: "cmp-cell" }, h("img", { alt: "", hidden: true, draggable: "false" }), h("i")));
     view().cells.forEach((cell, k) => {
       const node = pad.children[k];
       const image = node.firstChild;
-      const source = cell.id ? `/thumbnail/${cell.id}` : cell.preview || "";
+      const source = cell.id ? `/thumbnail/${cell.id}` : cell.src || cell.preview || "";
       if (node.dataset.source !== source) {
         node.dataset.source = source;
         image.hidden = !source;
@@ -102,11 +120,12 @@ export function compareAxes({ words, say, view, at, index, reference, cellAt, se
   return {
     vertical: sliders.y.node,
     horizontal: sliders.x.node,
-    pad,
+    map,
     isVertical: (element) => element === sliders.y.range,
     draw() {
       drawSliders();
       drawPad();
+      drawEdges();
     },
   };
 }

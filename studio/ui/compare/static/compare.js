@@ -11,6 +11,7 @@ import { compareCurve } from "./curve.js";
 import { compareLook } from "./look.js";
 import { compareProgress } from "./progress.js";
 import { compareResults } from "./results.js";
+import { sampleComparison } from "./sample.js";
 import { greyUnusable } from "./unusable.js";
 import { cellNote, cellSettings, differenceText } from "./words.js";
 
@@ -37,6 +38,8 @@ export function compare({ element, props, watch, trigger }) {
   let stopRequested = false;
   let urgentCell = null;
   let priorityTimer = null;
+  let axesOfRun = ""; // what stood in the form for the axes at the last request
+  let firstCell = null; // the cell that the next comparison shall begin with, when something names one
   const pictures = new Map(); // cell -> {id, image, ready}, finished pictures
   const previews = new Map(); // cell -> {src, image}
   let records = new Map();
@@ -111,6 +114,7 @@ export function compare({ element, props, watch, trigger }) {
     runAgain,
   });
   answerListener = (answer) => {
+    if (Number.isInteger(answer.focus)) firstCell = answer.focus;
     results.showAnswer(answer);
     if (answer.problems) markProblems(answer.problems);
     draw();
@@ -125,7 +129,7 @@ export function compare({ element, props, watch, trigger }) {
       axes.vertical,
       table,
       axes.horizontal,
-      h("div", { class: "cmp-side" }, axes.pad, line.element, line.progress),
+      h("div", { class: "cmp-side" }, axes.map, line.element, line.progress),
     ),
     tools,
     h("div", { class: "cmp-differences" }, differ, curve),
@@ -142,7 +146,6 @@ export function compare({ element, props, watch, trigger }) {
     if (x === at.x && y === at.y) return;
     if (pictures.has(index())) before = index();
     at = { x, y };
-    stage.dataset.focus = index();
     draw();
     prioritize();
   }
@@ -211,7 +214,7 @@ export function compare({ element, props, watch, trigger }) {
     referenceButton.hidden = mode === "single";
     const pair = reference !== null && mode !== "single";
     differ.textContent = pair ? differenceText(view, reference, index(), words, look.apart) : "";
-    curve.hidden = !pair || reference === index() || !pictures.has(reference) || !pictures.has(index());
+    curve.hidden = !view.job || !pair || reference === index() || !pictures.has(reference) || !pictures.has(index());
     if (chart.dataset.pair !== `${reference} ${index()}`) {
       chart.hidden = true;
       curve.setAttribute("aria-expanded", "false");
@@ -244,7 +247,6 @@ export function compare({ element, props, watch, trigger }) {
     const k = reference;
     reference = index();
     at = { x: k % view.columns, y: Math.floor(k / view.columns) };
-    stage.dataset.focus = k;
     draw();
   }
   function showCurve() {
@@ -286,6 +288,12 @@ export function compare({ element, props, watch, trigger }) {
     clearProblems();
     hasRequest = true;
     earlier = view.cells.length ? view : null;
+    // The same axes again begin where they were left; others begin where the studio says.
+    const axesNow = ["x", "x_values", "y", "y_values"].map(fieldValue).join("\n");
+    const first = firstCell ?? (view.job && axesNow === axesOfRun ? index() : null);
+    stage.dataset.focus = first ?? "";
+    axesOfRun = axesNow;
+    firstCell = null;
     view = { ...(earlier || { cells: [] }), state: "sending", message: words.sending, interrupted: false };
     status.textContent = "";
     draw();
@@ -327,6 +335,7 @@ export function compare({ element, props, watch, trigger }) {
     if (view.job) trigger("stop", { job: view.job });
     draw();
   }
+  const fieldValue = (name) => document.querySelector(`#${tab}-${name} :is(input, textarea)`)?.value;
   const workspace = () => document.getElementById(`${tab}-workspace`) || document.body;
   const { markProblems, clearProblems } = fieldProblems({
     tab,
@@ -364,10 +373,13 @@ export function compare({ element, props, watch, trigger }) {
   function receive() {
     const next = props.value;
     if (!next?.state || (next.attached && hasRequest)) return;
+    if (next.state === "first" && view.state === "sample") return;
     if (next.job && next.job !== view.job) {
       forget();
-      at = { x: Math.min(at.x, (next.columns || 1) - 1), y: Math.min(at.y, (next.rows || 1) - 1) };
-      stage.dataset.focus = at.y * (next.columns || 1) + at.x;
+      const columns = next.columns || 1;
+      at = Number.isInteger(next.focus)
+        ? { x: next.focus % columns, y: Math.floor(next.focus / columns) }
+        : { x: Math.min(at.x, columns - 1), y: Math.min(at.y, (next.rows || 1) - 1) };
     }
     const previous = view;
     view = orEarlier(next);
@@ -389,6 +401,20 @@ export function compare({ element, props, watch, trigger }) {
   storedPicture(`${tab}-image`).then(
     (picture) => picture && workspace().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
   );
+  // The sample of a first visit is fetched when the tab comes in sight and has nothing else to show.
+  async function showSample() {
+    const sample = view.state === "first" && props.sample ? await sampleComparison(props.sample, words) : null;
+    if (!sample || view.state !== "first") return;
+    view = sample;
+    at = { x: sample.focus % sample.columns, y: Math.floor(sample.focus / sample.columns) };
+    sample.cells.forEach((cell, k) => load(pictures, k, cell.src, cell.src));
+    draw();
+  }
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    showSample();
+  }).observe(stage);
   setGain(1);
   watch("value", receive);
   receive();

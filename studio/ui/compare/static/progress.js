@@ -26,7 +26,7 @@ export function compareProgress({ words, say }) {
     if (view.state === "loading") share = view.fraction || 0;
     show({ left, right: isRunning ? view.left || "" : "", share, done, count });
     announceRun({ state: view.state, share, message: view.message });
-    bar.hidden = !view.cells.length && view.state !== "loading";
+    bar.hidden = view.state === "sample" || (!view.cells.length && view.state !== "loading");
   }
 
   return { element, progress: bar, draw };

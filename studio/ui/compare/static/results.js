@@ -20,8 +20,8 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
 
   function draw() {
     const cell = cellAt(index());
-    const done = pictures.size > 0;
-    save.hidden = keep.hidden = cell.state !== "finished";
+    const done = pictures.size > 0 && view().job;
+    save.hidden = keep.hidden = !cell.id;
     if (cell.id) save.href = `/picture/${cell.id}?download=1`;
     keep.disabled = pictureIds.has(cell.id);
     keepAll.hidden = sheet.hidden = csv.hidden = !done;

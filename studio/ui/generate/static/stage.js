@@ -59,6 +59,12 @@ export function stage({ element, props, watch, trigger }) {
       icon("noise"),
       say("noise"),
     ),
+    compare: h(
+      "button",
+      { class: "ls-button", type: "button", onclick: () => sendOn("compare"), title: say("compare.help") },
+      icon("compare"),
+      say("compare"),
+    ),
     reuse: h(
       "button",
       { class: "ls-button", type: "button", onclick: () => sendOn("reuse") },
@@ -238,6 +244,7 @@ export function stage({ element, props, watch, trigger }) {
     buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !id;
     if (id) buttons.save.href = `/picture/${done.id}?download=1`;
     buttons.reuse.hidden = !done?.settings;
+    buttons.compare.hidden = (done?.settings?.kind || "") !== "text_to_image";
     buttons.noise.hidden = earlierPicture !== null || !view.job || !["finished", "stopped"].includes(view.state);
   }
 
@@ -259,7 +266,7 @@ export function stage({ element, props, watch, trigger }) {
     if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView({ block: "start" });
   }
 
-  const TARGETS = { edit: "image_to_image", inpaint: "inpaint", noise: "noise_viewer" };
+  const TARGETS = { edit: "image_to_image", inpaint: "inpaint", noise: "noise_viewer", compare: "compare" };
   async function sendOn(target) {
     const done = current();
     if (TARGETS[target]) await prepareTab(TARGETS[target]);
