@@ -201,7 +201,7 @@ def test_one_click_on_a_picture_compares_steps_and_guidance_around_it(visitor: V
 
 def test_an_unfinished_cell_jumps_the_queue_and_stop_keeps_what_is_done(visitor: Visitor) -> None:
     page = visitor()
-    run(page, prompt="slow owl", x="3, 40", y="1, 2, 3, 4, 5, 6")
+    run(page, prompt="slow owl", x="8, 100", y="5, 6, 7, 8, 9, 10")
     expect(page.locator(".cmp-cell").nth(11)).to_have_attribute("data-state", "waiting")
     page.locator(".cmp-pad").focus()
     page.keyboard.press("ArrowRight")
@@ -305,7 +305,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(visitor: Visitor) ->
     assert picture["width"] > 300
     page.locator(".cmp-slider-y input").focus()
     page.keyboard.press("ArrowDown")
-    expect(page.locator(".cmp-slider-y input")).to_have_attribute("aria-valuetext", "Guidance 3")
+    expect(page.locator(".cmp-slider-y input")).to_have_attribute("aria-valuetext", "Guidance 8")
 
 
 def test_strength_is_an_axis_once_there_is_a_picture_to_start_from(visitor: Visitor, studio: Studio) -> None:

@@ -401,10 +401,13 @@ export function compare({ element, props, watch, trigger }) {
   storedPicture(`${tab}-image`).then(
     (picture) => picture && workspace().querySelector(".cmp-picture > .label-wrap:not(.open)")?.click(),
   );
-  // The sample of a first visit is fetched when the tab comes in sight and has nothing else to show.
+  // The sample of a first visit is fetched when the tab comes in sight and has nothing else to show; it does not stand
+  // beside the settings of a link.
+  const isFirstVisit = () =>
+    view.state === "first" && !fieldValue("prompt") && !new URLSearchParams(location.search).has("x_values");
   async function showSample() {
-    const sample = view.state === "first" && props.sample ? await sampleComparison(props.sample, words) : null;
-    if (!sample || view.state !== "first") return;
+    const sample = isFirstVisit() && props.sample ? await sampleComparison(props.sample, words) : null;
+    if (!sample || !isFirstVisit()) return;
     view = sample;
     at = { x: sample.focus % sample.columns, y: Math.floor(sample.focus / sample.columns) };
     sample.cells.forEach((cell, k) => load(pictures, k, cell.src, cell.src));
