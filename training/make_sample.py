@@ -3,8 +3,8 @@ own files.
 
     python -m training.make_sample --prompt "a fox in the snow" --seed 7 [--only comparison]
 
-Writes sample.png, sample.json, sample.safetensors (the recording) and sample_comparison.json in studio/ui/static through
-the shipping engine. To be run anew when the model changes.
+Writes sample.png, sample.json, sample.safetensors (the recording) and sample_comparison.json in studio/ui/static
+through the shipping engine. To be run anew when the model changes.
 """
 
 from __future__ import annotations
