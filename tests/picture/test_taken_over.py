@@ -213,6 +213,27 @@ def test_a_setting_that_the_studio_has_not_is_named() -> None:
     assert {one.key: one.why.key for one in found.left_out} == {"ENSD": "no_setting", "VAE": "vae"}
 
 
+@pytest.mark.parametrize(
+    ("line", "taken_name", "left"),
+    [
+        ("Model: local, VAE: soft.safetensors", "soft", {}),
+        ("Model: local, VAE: Automatic", None, {}),
+        ("Model: local, VAE: for-xl.safetensors", None, {"VAE": "vae"}),
+        ("Model: small-world-128, VAE: soft.safetensors", None, {"VAE": "vae"}),
+    ],
+)
+def test_a_vae_is_taken_where_it_is_here_and_fits(line: str, taken_name: str | None, left: dict[str, str]) -> None:
+    vaes = [
+        replace(checkpoint(name), facts=ModelFacts(kind="vae"), lends_vae_to=families)
+        for name, families in (("soft", ("sd1", "sd2")), ("for-xl", ("sdxl",)))
+    ]
+    models = [replace(checkpoint("small-world-128"), built_in=True), checkpoint("local"), *vaes]
+    found = take_over(infotext(f"Steps: 9, Sampler: DDIM, Seed: 1, {line}"), models)
+    assert found is not None
+    assert found.settings.get("vae_name") == taken_name
+    assert {one.key: one.why.key for one in found.left_out} == left
+
+
 def test_a_picture_that_tells_nothing_is_none() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")

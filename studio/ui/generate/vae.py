@@ -33,6 +33,12 @@ def connect(engine: Engine, fields: Mapping[str, Any]) -> None:
     fields["checkpoint"].change(lambda checkpoint, name: update(engine, checkpoint, name), inputs, inputs[1:], **QUIET)
 
 
+def refresh(engine: Engine, tab: gr.Tab, fields: Mapping[str, Any]) -> None:
+    """Offer what is in the models folders now whenever the tab is opened."""
+    inputs = [fields["checkpoint"], fields["vae_name"]]
+    tab.select(lambda checkpoint, name: update(engine, checkpoint, name), inputs, inputs[1:], **QUIET)
+
+
 def _offer(engine: Engine, checkpoint: str | None, name: object) -> dict[str, Any]:
     chosen = next((one for one in engine.catalog() if one.name == checkpoint), None)
     vaes = chosen.vaes if chosen is not None else ()

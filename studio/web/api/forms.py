@@ -127,7 +127,7 @@ class SuitsForm(Form):
 
 
 class ModelForm(Form):
-    """A model that is here. `suits`: of a checkpoint."""
+    """A model that is here. `suits`, and `vaes` that a request's `vae_name` may name: of a checkpoint."""
 
     name: str
     label: str
@@ -139,6 +139,7 @@ class ModelForm(Form):
     sha256: str | None
     place: str
     suits: SuitsForm | None = None
+    vaes: tuple[str, ...] = ()
 
 
 class ModelsForm(Form):
@@ -247,4 +248,5 @@ def model_form(model: Model, family: str, checkpoint: Checkpoint | None) -> Mode
         sha256=model.sha256,
         place=model.place,
         suits=suits,
+        vaes=checkpoint.vaes if checkpoint is not None else (),
     )

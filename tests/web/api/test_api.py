@@ -150,6 +150,7 @@ def test_cancel_record_questions_models(program: Program) -> None:
     models = program("GET", "/models").json()["models"]
     built_in = next(one for one in models if one["name"] == "small-world-128")
     assert built_in["suits"]["width"] == 128
+    assert {one["name"]: one["vaes"] for one in models if one["vaes"]} == {"tiny-test": ["soft-vae"]}
     assert all("/" not in one["name"] or not one["name"].startswith("/") for one in models)
 
 
