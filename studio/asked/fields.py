@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.control import Control
 from studio.asked.messages import Message
+from studio.asked.noise_settings import acts
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.rows import MAX_SEED, Row, Values, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
@@ -72,6 +73,7 @@ class Making:
     layer of the text encoders that is listened to, counted from the last one, which is 1. `controls`: ControlNets,
     acting together; their pictures are brought to the size that is made as the request's own is, without one cropped.
     `vae_name`: the VAE that encodes and decodes the pictures; "" for the one that the checkpoint runs with.
+    `eta` to `noise_seed_delta`: the fresh noise of a run's steps (`studio.asked.noise_settings`).
     """
 
     kind: ClassVar[str] = ""
@@ -106,6 +108,25 @@ class Making:
     clip_skip: int | None = number(
         1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
         is_recorded=True, place="more", step=0,
+    )  # fmt: skip
+    eta: float | None = number(
+        0, 1, None, suits=True, stays_open=True, a1111="Eta", acts=acts("eta"), place="noise", is_compared=False, step=0
+    )
+    s_churn: float = number(
+        0, 100, 0.0, a1111="Sigma churn", acts=acts("s_churn"), place="noise", is_compared=False, step=0
+    )
+    s_tmin: float = number(
+        0, 1000, 0.0, a1111="Sigma tmin", acts=acts("s_tmin"), place="noise", is_compared=False, step=0
+    )
+    s_tmax: float = number(
+        0, 1000, 0.0, a1111="Sigma tmax", acts=acts("s_tmax"), place="noise", is_compared=False, step=0
+    )
+    s_noise: float = number(
+        0, 2, 1.0, a1111="Sigma noise", acts=acts("s_noise"), place="noise", is_compared=False, step=0
+    )
+    noise_seed_delta: int = number(
+        0, 2**31 - 1, 0, whole=True, a1111="ENSD", acts=acts("noise_seed_delta"), place="noise", is_compared=False,
+        step=0,
     )  # fmt: skip
     preview: PreviewName = row(
         "choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", is_compared=False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 from studio.asked.fields import HiresUpscalerName, ImageToImage, Inpaint, ResizeModeName, TextToImage
 from studio.asked.messages import Message
+from studio.asked.noise_settings import NOISE_FIELDS, NoiseSettings, adds_noise, idle_fields, settings_of
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.asked.schedulers import NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
@@ -31,6 +32,7 @@ class Suits:
     scheduler: SchedulerName = "dpmpp_2m"
     noise_schedule: NoiseScheduleName = "automatic"
     clip_skip: int = 1
+    eta: float | None = None  # a scheduler's own
     prediction_type: str = "epsilon"  # decides what the noise schedule Automatic is
 
 
@@ -80,6 +82,21 @@ class Resolved:
     def negative_prompt(self) -> Prompt:
         """The negative prompt, parsed."""
         return parse_prompt(self.request.negative_prompt, negative=True)
+
+    @property
+    def noise(self) -> NoiseSettings:
+        """The fresh noise of its steps."""
+        return settings_of(self.scheduler, {name: getattr(self.request, name) for name in NOISE_FIELDS})
+
+    @property
+    def idle_noise_fields(self) -> tuple[str, ...]:
+        """The fields of noise that the request sets and that do nothing with its scheduler."""
+        return idle_fields(self.scheduler, {name: getattr(self.request, name) for name in NOISE_FIELDS})
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether its steps add fresh noise."""
+        return adds_noise(self.scheduler, self.noise)
 
     def value(self, name: str) -> object:
         """What a field of the request is in this run."""

@@ -47,31 +47,70 @@ class SchedulerFacts:
     max_steps: int = 150
     second_order: bool = False  # two U-Net evaluations a step, but for the last
     adds_noise: bool = False  # fresh noise at its steps, not the first latents alone
+    noise_settings: tuple[str, ...] = ()  # the fields of a request that say how much noise it adds
 
+    @property
+    def usual_eta(self) -> float:
+        """Its share of fresh noise without a wish: 1 for those that add noise, else 0."""
+        return 1.0 if self.adds_noise else 0.0
+
+
+_CHURN = ("s_churn", "s_tmin", "s_tmax", "s_noise", "noise_seed_delta")
+_ANCESTRAL = ("eta", "s_noise", "noise_seed_delta")
+_SCALED = ("s_noise", "noise_seed_delta")
 
 SCHEDULERS: Mapping[str, SchedulerFacts] = {
     "dpmpp_2m": SchedulerFacts(label="DPM++ 2M", automatic="karras"),
-    "dpmpp_2m_sde": SchedulerFacts(label="DPM++ 2M SDE", automatic="exponential", adds_noise=True),
-    "dpmpp_2m_sde_heun": SchedulerFacts(label="DPM++ 2M SDE Heun", automatic="exponential", adds_noise=True),
-    "dpmpp_3m_sde": SchedulerFacts(label="DPM++ 3M SDE", automatic="exponential", adds_noise=True),
-    "dpmpp_sde": SchedulerFacts(label="DPM++ SDE", automatic="karras", second_order=True, adds_noise=True),
-    "dpmpp_2s_a": SchedulerFacts(label="DPM++ 2S a", automatic="karras", second_order=True, adds_noise=True),
-    "euler": SchedulerFacts(label="Euler"),
-    "euler_a": SchedulerFacts(label="Euler a", adds_noise=True),
-    "heun": SchedulerFacts(label="Heun", second_order=True),
-    "restart": SchedulerFacts(label="Restart", automatic="karras", second_order=True, adds_noise=True),
+    "dpmpp_2m_sde": SchedulerFacts(
+        label="DPM++ 2M SDE", automatic="exponential", adds_noise=True, noise_settings=_SCALED
+    ),
+    "dpmpp_2m_sde_heun": SchedulerFacts(
+        label="DPM++ 2M SDE Heun", automatic="exponential", adds_noise=True, noise_settings=_SCALED
+    ),
+    "dpmpp_3m_sde": SchedulerFacts(
+        label="DPM++ 3M SDE", automatic="exponential", adds_noise=True, noise_settings=_SCALED
+    ),
+    "dpmpp_sde": SchedulerFacts(
+        label="DPM++ SDE", automatic="karras", second_order=True, adds_noise=True, noise_settings=("s_noise",)
+    ),
+    "dpmpp_2s_a": SchedulerFacts(
+        label="DPM++ 2S a", automatic="karras", second_order=True, adds_noise=True, noise_settings=_ANCESTRAL
+    ),
+    "euler": SchedulerFacts(label="Euler", noise_settings=_CHURN),
+    "euler_a": SchedulerFacts(label="Euler a", adds_noise=True, noise_settings=_ANCESTRAL),
+    "heun": SchedulerFacts(label="Heun", second_order=True, noise_settings=_CHURN),
+    "restart": SchedulerFacts(
+        label="Restart", automatic="karras", second_order=True, adds_noise=True, noise_settings=_SCALED
+    ),
     "unipc": SchedulerFacts(label="UniPC"),
     "deis": SchedulerFacts(label="DEIS"),
     "lms": SchedulerFacts(label="LMS"),
-    "dpm2": SchedulerFacts(label="DPM2", automatic="karras", second_order=True),
-    "dpm2_a": SchedulerFacts(label="DPM2 a", automatic="karras", second_order=True, adds_noise=True),
-    "ddim": SchedulerFacts(label="DDIM", noise_schedules=_INTEGER_SCHEDULES),
-    "ddpm": SchedulerFacts(label="DDPM", noise_schedules=_INTEGER_SCHEDULES, adds_noise=True),
+    "dpm2": SchedulerFacts(label="DPM2", automatic="karras", second_order=True, noise_settings=_CHURN),
+    "dpm2_a": SchedulerFacts(
+        label="DPM2 a", automatic="karras", second_order=True, adds_noise=True, noise_settings=_ANCESTRAL
+    ),
+    "ddim": SchedulerFacts(
+        label="DDIM", noise_schedules=_INTEGER_SCHEDULES, noise_settings=("eta", "noise_seed_delta")
+    ),
+    "ddpm": SchedulerFacts(
+        label="DDPM", noise_schedules=_INTEGER_SCHEDULES, adds_noise=True, noise_settings=("noise_seed_delta",)
+    ),
     "pndm": SchedulerFacts(label="PNDM", noise_schedules=tuple(s for s in _INTEGER_SCHEDULES if s != "ays")),
     "lcm": SchedulerFacts(
-        label="LCM", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50, adds_noise=True
+        label="LCM",
+        automatic="sgm_uniform",
+        noise_schedules=_INTEGER_SCHEDULES,
+        max_steps=50,
+        adds_noise=True,
+        noise_settings=("noise_seed_delta",),
     ),
-    "tcd": SchedulerFacts(label="TCD", automatic="sgm_uniform", noise_schedules=_INTEGER_SCHEDULES, max_steps=50),
+    "tcd": SchedulerFacts(
+        label="TCD",
+        automatic="sgm_uniform",
+        noise_schedules=_INTEGER_SCHEDULES,
+        max_steps=50,
+        noise_settings=("eta", "noise_seed_delta"),
+    ),
 }
 
 

@@ -12,7 +12,7 @@ It never calls the U-Net itself and knows no engine, job or page; five lines dri
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -39,6 +39,7 @@ from studio.diffusion.latents import (
 )
 from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.lora import AppliedAdapter
+from studio.diffusion.planned import with_first_noise
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Schedule, make_schedule
 from studio.diffusion.scheduler_switch import SchedulerSwitch, switched_schedule
@@ -281,6 +282,7 @@ def schedule_of(components: Components, resolved: Resolved, seed: int = 0) -> Sc
         seed=seed,
         prediction_type=components.prediction_type,
         family=components.family,
+        noise=resolved.noise,
     )
 
 
@@ -317,6 +319,10 @@ def start_lane(
         beginning = Beginning(
             first_latents(components, generator, resolved.width, resolved.height, schedule, variation)
         )
+    if resolved.noise.noise_seed_delta:
+        generator = image_generator(resolved.noise.seed_after(seed))
+    if not isinstance(request, ImageToImage):
+        beginning = replace(beginning, latents=with_first_noise(schedule.scheduler, beginning.latents, generator))
     factor = components.vae_scale_factor
     width, height = beginning.latents.shape[-1] * factor, beginning.latents.shape[-2] * factor
     unmasked_part, extra_input = beginning.unmasked_part, None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,13 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 # closing 0.
 AYS_SD = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152)
 AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113)
+
+
+class HasAys(Protocol):
+    """A model family, as far as its Align-Your-Steps table goes."""
+
+    @property
+    def ays_sigmas(self) -> Sequence[float]: ...
 
 
 def sigma_to_timestep(sigmas: Array, training: Array) -> Array:

@@ -33,10 +33,18 @@ class PlannedStep:
     noise: float = 0.0
 
 
-Planner = Callable[[Sequence[float]], list[PlannedStep]]  # takes falling sigmas without the closing 0
+@dataclass(frozen=True)
+class Plan:
+    """Steps, and the noise that is added to the first latents before them."""
+
+    steps: list[PlannedStep]
+    first_noise: float = 0.0
 
 
-def ancestral_plan(sigmas: Sequence[float], eta: float = 1.0, s_noise: float = 1.0) -> list[PlannedStep]:
+Planner = Callable[[Sequence[float]], Plan]  # takes falling sigmas without the closing 0
+
+
+def ancestral_plan(sigmas: Sequence[float], eta: float = 1.0, s_noise: float = 1.0) -> Plan:
     """Ancestral steps: each goes further down than the next sigma, and fresh noise brings it back up to that.
 
     `eta` is the share of fresh noise: 0 adds none, 1 as much as the posterior has (Song et al. 2021, equation 16).
@@ -45,13 +53,26 @@ def ancestral_plan(sigmas: Sequence[float], eta: float = 1.0, s_noise: float = 1
     for sigma, following in zip(sigmas, [*sigmas[1:], 0.0]):
         share = eta**2 * (1 - following**2 / sigma**2)  # of the next variance, fresh
         steps.append(PlannedStep(sigma, following * math.sqrt(1 - share), s_noise * following * math.sqrt(share)))
-    return steps
+    return Plan(steps)
+
+
+def churn_plan(
+    sigmas: Sequence[float], churn: float, t_min: float = 0.0, t_max: float = 0.0, s_noise: float = 1.0
+) -> Plan:
+    """Churn (Karras et al. 2022, algorithm 2): before each step at a sigma from `t_min` to `t_max` (0: no end), noise
+    is added up to sigma (1 + gamma), from where the step begins."""
+    gamma = min(churn / max(len(sigmas), 1), math.sqrt(2) - 1)
+    raised = [sigma * (1 + gamma) if t_min <= sigma <= (t_max or math.inf) else sigma for sigma in sigmas]
+    noises = [s_noise * math.sqrt(high**2 - sigma**2) for high, sigma in zip(raised, sigmas)]
+    following = zip([*sigmas[1:], 0.0], [*noises[1:], 0.0])
+    steps = [PlannedStep(high, down, noise) for high, (down, noise) in zip(raised, following)]
+    return Plan(steps, noises[0] if noises else 0.0)
 
 
 RESTART_FROM, RESTART_TO = 0.1, 2.0  # sigmas: a restart begins near the first and goes up to near the second
 
 
-def restart_plan(sigmas: Sequence[float], s_noise: float = 1.0) -> list[PlannedStep]:
+def restart_plan(sigmas: Sequence[float], s_noise: float = 1.0) -> Plan:
     """Restart (Xu et al. 2023): near the end, noise is added again and the way down is gone a second time.
 
     The numbers are AUTOMATIC1111's: from 20 steps on, 9 of them are spent on a restart; from 36 on, two restarts of a
@@ -70,7 +91,7 @@ def restart_plan(sigmas: Sequence[float], s_noise: float = 1.0) -> list[PlannedS
     steps = []
     for (sigma, down), (following, _) in zip(pairs, [*pairs[1:], (0.0, 0.0)]):
         steps.append(PlannedStep(sigma, down, s_noise * math.sqrt(max(following**2 - down**2, 0.0))))
-    return steps
+    return Plan(steps)
 
 
 def _resampled(sigmas: Sequence[float], count: int) -> list[float]:
@@ -93,6 +114,7 @@ class PlannedScheduler(EulerDiscreteScheduler):
     timesteps: torch.Tensor
     stages: list[int]
     steps: list[int]
+    first_noise: float  # standard deviation of what is added to the first latents of pure noise
 
     def follow(self, planner: Planner, solver: Solver, begin: int) -> None:
         """Plan the steps from `begin` on. The timesteps must be set."""
@@ -102,7 +124,9 @@ class PlannedScheduler(EulerDiscreteScheduler):
         self._solver = solver
         self._plan: list[tuple[PlannedStep, int]] = []  # of each evaluation: its step, and which one of it it is
         self.steps, sigmas = [], list[float]()
-        for number, step in enumerate(planner(curve[begin:])):
+        plan = planner(curve[begin:])
+        self.first_noise = plan.first_noise
+        for number, step in enumerate(plan.steps):
             seconds = () if solver == "euler" or step.down == 0 else (self._second(step),)
             for stage, sigma in enumerate((step.sigma, *seconds), start=1):
                 self._plan.append((step, stage))
@@ -182,3 +206,9 @@ class PlannedScheduler(EulerDiscreteScheduler):
 def _towards(sample: torch.Tensor, x0: torch.Tensor, sigma: float, to: float) -> torch.Tensor:
     """Along the straight line to the predicted x0, from one sigma to a lower one."""
     return (to / sigma) * sample + (1 - to / sigma) * x0
+
+
+def with_first_noise(scheduler: Any, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """First latents (1, C, h, w) of pure noise as the first evaluation has them: churn adds noise before it."""
+    share = float(getattr(scheduler, "first_noise", 0.0))
+    return latents + share * torch.randn(latents.shape, generator=generator).to(latents.device) if share else latents

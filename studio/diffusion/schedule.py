@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from studio.asked.messages import Message
+from studio.asked.noise_settings import USUAL, NoiseSettings
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 from studio.diffusion.brownian import brownian_noise
 from studio.diffusion.levels import Level, level_of
+from studio.diffusion.noise_rows import step_arguments, with_noise
 from studio.diffusion.noise_schedules import (
     AYS_SD,
     Array,
+    HasAys,
     noise_schedule_sigmas,
     noise_schedule_timesteps,
     sigma_to_timestep,
@@ -31,13 +34,6 @@ from studio.diffusion.predictions import prediction_of
 from studio.diffusion.schedulers import SchedulerRow, kind_of_checkpoint, new_scheduler, row_of
 
 NEARLY_NOISE = 1 - 1e-6  # time of a flow at which multistep classes begin: at 1 their log-SNR is infinite
-
-
-class HasAys(Protocol):
-    """A model family, as far as its Align-Your-Steps table goes."""
-
-    @property
-    def ays_sigmas(self) -> Sequence[float]: ...
 
 
 @dataclass
@@ -54,6 +50,7 @@ class Schedule:
     seed: int  # the image's
     strides: list[int] | None = None  # timesteps to the next evaluation, where the class would guess them evenly
     complete: bool = True  # whether it begins at the schedule's first step, at pure noise
+    noise: NoiseSettings = USUAL
     begins: int = 0  # the first evaluation of `scheduler`, where another one made those before
 
     @property
@@ -94,6 +91,8 @@ class Schedule:
             arguments["generator"] = generator
         if row.eta is not None:
             arguments["eta"] = row.eta
+        if self.noise.s_noise != 1:
+            arguments |= step_arguments(row, self.noise, latents, generator)
         if row.growing_order is not None:
             # It grows with the position in the whole schedule, as if there were derivatives of evaluations before a run
             # that begins in mid-schedule.
@@ -143,6 +142,7 @@ def make_schedule(
     seed: int = 0,
     prediction_type: str | None = None,
     family: HasAys | None = None,
+    noise: NoiseSettings = USUAL,
 ) -> Schedule:
     """Set a scheduler up for one image.
 
@@ -157,7 +157,7 @@ def make_schedule(
         raise ValueError(f"noise_schedule: {noise_schedule}; {name} can run {', '.join(facts.noise_schedules)}")
     if not 1 <= num_inference_steps <= facts.max_steps:
         raise ValueError(f"num_inference_steps: {num_inference_steps}; {name} can run 1 to {facts.max_steps}")
-    row = row_of(name, prediction)
+    row = with_noise(name, row_of(name, prediction), noise, prediction)
     if noise_schedule == "ays" and row.scale in ("edm", "flow"):
         raise InvalidRequest(
             Problem(
@@ -179,7 +179,9 @@ def make_schedule(
         sigmas = noise_schedule_sigmas(noise_schedule, num_inference_steps, training, ays_sigmas)
         timesteps = noise_schedule_timesteps(noise_schedule, num_inference_steps, len(training) - 1)
         _write_curve(scheduler, row, path, noise_schedule, sigmas, timesteps)
-    return _schedule_of(scheduler, name, row, num_inference_steps, strength, seed, own_strides=whole is not None)
+    schedule = _schedule_of(scheduler, name, row, num_inference_steps, strength, seed, own_strides=whole is not None)
+    schedule.noise = noise
+    return schedule
 
 
 def schedule_over(

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from studio.asked.schedulers import NoiseScheduleName, SchedulerName
-from studio.diffusion.noise_schedules import noise_schedule_sigmas, noise_schedule_timesteps
+from studio.diffusion.noise_schedules import HasAys, noise_schedule_sigmas, noise_schedule_timesteps
 from studio.diffusion.paths import path_of
-from studio.diffusion.schedule import HasAys, Schedule, schedule_over
+from studio.diffusion.schedule import Schedule, schedule_over
 
 SAME_LEVEL = 1e-5  # relative difference of two sigmas that are one
 

@@ -86,7 +86,8 @@ def _multistep(algorithm: str, order: int, scale: ScaleName = "preserving", **se
     )
 
 
-def _planned(planner: Planner, solver: Solver) -> SchedulerRow:
+def planned(planner: Planner, solver: Solver) -> SchedulerRow:
+    """A row whose steps are planned."""
     return SchedulerRow(
         class_name="PlannedScheduler", scale="scaled", takes_generator=True, planner=planner, solver=solver
     )
@@ -160,8 +161,8 @@ _PRESERVING: Mapping[SchedulerName, SchedulerRow] = {
     "dpmpp_2m_sde": _multistep("sde-dpmsolver++", 2),
     "dpmpp_2m_sde_heun": _multistep("sde-dpmsolver++", 2, solver_type="heun"),
     "dpmpp_3m_sde": _multistep("sde-dpmsolver++", 3),
-    "dpmpp_2s_a": _planned(ancestral_plan, "2s"),
-    "restart": _planned(restart_plan, "heun"),
+    "dpmpp_2s_a": planned(ancestral_plan, "2s"),
+    "restart": planned(restart_plan, "heun"),
     "unipc": SchedulerRow(class_name="UniPCMultistepScheduler", scale="preserving"),
     "deis": SchedulerRow(
         class_name="DEISMultistepScheduler",

@@ -13,6 +13,7 @@ import torch
 from studio.answered.events import Finished, Picture, Preview, Started, Step, Stopped
 from studio.asked.messages import Message
 from studio.asked.resolved import Resolved
+from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.own_vae import OwnVae
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
@@ -127,6 +128,11 @@ class Run:
             )
             notes.append(Message("The prompt was encoded in {sizes}; nothing was cut off.", sizes=sizes))
         notes += self._choices()
+        scheduler = SCHEDULERS[self.resolved.scheduler].label
+        notes += [
+            Message("{field} does nothing with {scheduler}.", field=name, scheduler=scheduler)
+            for name in self.resolved.idle_noise_fields
+        ]
         notes += dict.fromkeys(notice for image in range(len(self.images)) for notice in self.prompt_notices(image))
         requested_steps, run = self.resolved.num_inference_steps, self.resolved.steps
         if run < requested_steps:

@@ -12,8 +12,10 @@ from pathlib import Path
 from studio.answered.models import Model
 from studio.asked.fields import SCHEMA_VERSION, TextToImage
 from studio.asked.names import best_matches
+from studio.asked.noise_settings import idle_fields
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
+from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.picture.file_settings import NO_SUCH_VAE, PICTURES, FileSettings, Remark
 from studio.picture.metadata import info_of_texts, texts_of
@@ -103,6 +105,10 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         except InvalidRequest as error:
             for problem in error.problems:
                 leave(problem.field, _range_remark(problem))
+    scheduler = settings.get("scheduler")
+    if isinstance(scheduler, str):
+        for name in idle_fields(scheduler, settings):
+            leave(name, Remark("not_of_scheduler", {"scheduler": SCHEDULERS[scheduler].label}))
     if "hires_scale" in file_settings.values and "hires_scale" not in settings:
         settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
         remarks.append(Remark("no_second_pass"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from studio.asked.noise_settings import USUAL, NoiseSettings
 from studio.asked.problems import InvalidRequest
 from studio.asked.prompt import parse_prompt
 from studio.asked.schedulers import SCHEDULERS
@@ -18,6 +19,7 @@ from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane
 from studio.diffusion.latents import image_generator
 from studio.diffusion.levels import Level, predicted_noise, predicted_x0
+from studio.diffusion.planned import with_first_noise
 from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import make_schedule
 from tests.diffusion.helpers import run_lane
@@ -46,16 +48,19 @@ def lane_of(
     noise_schedule: str = "automatic",
     guidance_scale: float = 1.0,
     steps: int = 6,
+    noise: NoiseSettings = USUAL,
 ) -> Lane:
     components = checkpoint(prediction_type)
     generator = image_generator(3)
-    schedule = make_schedule(name, noise_schedule, steps, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type)
-    noise = torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale
+    schedule = make_schedule(
+        name, noise_schedule, steps, SCHEDULER_CONFIG, seed=3, prediction_type=prediction_type, noise=noise
+    )
+    latents = torch.randn((1, 4, 8, 8), generator=generator) * schedule.first_scale
     branches = 2 if guidance_scale > 1 else 1
     return Lane(
         components=components,
         schedule=schedule,
-        latents=noise,
+        latents=with_first_noise(schedule.scheduler, latents, generator),
         generator=generator,
         conditioning=Conditioning(((99, torch.zeros(branches, 77, 8), {}),), NO_WORDS),
         guidance_scale=guidance_scale,

@@ -210,7 +210,7 @@ def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
 def test_a_setting_that_the_studio_has_not_is_named() -> None:
     found = take_over(infotext("Steps: 9, Sampler: DDIM, Seed: 1, ENSD: 31337, VAE: x.pt, Version: v1.10.1"), INSTALLED)
     assert found is not None
-    assert {one.key: one.why.key for one in found.left_out} == {"ENSD": "no_setting", "VAE": "vae"}
+    assert {one.key: one.why.key for one in found.left_out} == {"ENSD": "not_of_scheduler", "VAE": "vae"}
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def schedulers(run: Run, switches: Mapping[int, SchedulerSwitch]) -> list[dict[s
             "scheduler": name,
             "scheduler_label": SCHEDULERS[name].label,
             "noise_schedule": noise_schedule,
-            "adds_noise": SCHEDULERS[name].adds_noise,
+            "adds_noise": SCHEDULERS[name].adds_noise or (name == run.resolved.scheduler and run.resolved.adds_noise),
         }
         for evaluation, name, noise_schedule in entries
     ]
@@ -172,7 +172,7 @@ def run_facts(run: Run, image: int, components: Components) -> dict[str, object]
         "steps": steps,
         **resolved.recorded_fields(),
         "scheduler_label": SCHEDULERS[resolved.scheduler].label,
-        "adds_noise": SCHEDULERS[resolved.scheduler].adds_noise,
+        "adds_noise": resolved.adds_noise,
         "second_pass": _second_pass(run),
         "prediction_type": components.prediction_type,
         "tokens": tokens,

@@ -17,7 +17,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
-from studio.ui.generate import control, prompt_helper, vae
+from studio.ui.generate import control, noise, prompt_helper, vae
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
@@ -130,6 +130,9 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold"):
         components |= section(tab, "more")
         components["vae_name"] = vae.build(engine, tab, checkpoint.name if checkpoint else None)
+    fold, noise_fields = noise.build(tab)
+    components |= noise_fields
+    noise.connect(fold, components)
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # The stage (stage.js) handles its clicks: only it knows which run is meant.

@@ -16,6 +16,11 @@ SAME: Mapping[str, str] = {
     "subseed_strength": "variation_strength",
     "steps": "num_inference_steps",
     "cfg_scale": "guidance_scale",
+    "eta": "eta",
+    "s_churn": "s_churn",
+    "s_tmin": "s_tmin",
+    "s_tmax": "s_tmax",
+    "s_noise": "s_noise",
     "width": "width",
     "height": "height",
     "hr_scale": "hires_scale",
@@ -28,6 +33,7 @@ THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()}
     "checkpoint": "sd_model_checkpoint",
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae_name": "sd_vae",
+    "noise_seed_delta": "eta_noise_seed_delta",
     "scheduler": "sampler_name",
     "noise_schedule": "scheduler",
     "num_images_per_prompt": "batch_size",
@@ -47,8 +53,6 @@ LACKING: Mapping[str, tuple[object, ...]] = {
     "seed_resize_from_w": (-1, 0),
     "restore_faces": (False,),
     "tiling": (False,),
-    "s_churn": (0,),
-    "s_noise": (1,),
     "s_min_uncond": (0,),
     "refiner_checkpoint": ("", "None"),
     "disable_extra_networks": (False,),
@@ -90,14 +94,14 @@ FIRST_PASS: Mapping[str, str] = {
 # models of another kind, or are looked at elsewhere.
 WITHOUT_EFFECT = frozenset(
     {
-        "s_tmin", "s_tmax", "refiner_switch_at", "script_args", "image_cfg_scale", "do_not_save_grid",
+        "refiner_switch_at", "script_args", "image_cfg_scale", "do_not_save_grid",
         "sampler_index", "mask_blur_x", "mask_blur_y",
     }
 )  # fmt: skip
 # Fields that are read one by one (`studio.web.a1111.reading`).
 READ = frozenset(
     {
-        "sampler_name", "scheduler", "eta", "batch_size", "n_iter", "denoising_strength", "enable_hr", "hr_upscaler",
+        "sampler_name", "scheduler", "batch_size", "n_iter", "denoising_strength", "enable_hr", "hr_upscaler",
         "hr_resize_x", "hr_resize_y", "init_images", "mask", "resize_mode", "inpainting_fill", "inpaint_full_res",
         "inpainting_mask_invert", "include_init_images", "send_images", "override_settings",
         "override_settings_restore_afterwards", "alwayson_scripts", "infotext",

@@ -22,7 +22,6 @@ AUTOMATIC, NONE = "Automatic", "None"  # both: the VAE that the checkpoint runs 
 
 # Options that would change pictures and that the studio lacks, each with the value that is as it is here.
 LACKING: Mapping[str, tuple[object, ...]] = {
-    "eta_noise_seed_delta": (0,),
     "eta_ddim": (0,),
     "eta_ancestral": (1,),
     "randn_source": ("CPU",),
@@ -47,6 +46,7 @@ LACKING: Mapping[str, tuple[object, ...]] = {
     "use_old_karras_scheduler_sigmas": (False,),
     "comma_padding_backtrack": (20,),
 }
+_NUMBERS = {"CLIP_stop_at_last_layers": "clip_skip", "eta_noise_seed_delta": "noise_seed_delta"}  # fields of a run
 _TITLE = re.compile(r"(.*?) ?\[([0-9a-f]{8,64})\]", re.DOTALL)
 _ENDING = re.compile(r"\.(?:safetensors|sft|ckpt)", re.IGNORECASE)
 
@@ -58,6 +58,7 @@ class Options:
     checkpoint: str | None = None
     vae: str | None = None
     clip_skip: int | None = None
+    noise_seed_delta: int | None = None
 
 
 class OptionsBook:
@@ -107,7 +108,7 @@ def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
         "live_previews_enable": True,
         "live_previews_image_format": "jpeg",
         "enable_pnginfo": True,
-        "eta_noise_seed_delta": 0,
+        "eta_noise_seed_delta": options.noise_seed_delta or 0,
         "randn_source": "CPU",
         "img2img_fix_steps": False,
         "emphasis": "Original",
@@ -127,7 +128,7 @@ def read(
     problems: list[Problem] = []
     for key, value in values.items():
         name = f"{field}.{key}" if field else key
-        for_one_run = field and key in ("sd_model_checkpoint", "CLIP_stop_at_last_layers")
+        for_one_run = field and key in ("sd_model_checkpoint", *_NUMBERS)
         if value is None or (key in now and value == now[key] and not for_one_run):
             continue
         if key == "sd_model_checkpoint":
@@ -135,12 +136,12 @@ def read(
                 options = replace(options, checkpoint=checkpoint_of(value, models, name))
             except InvalidRequest as error:
                 problems += error.problems
-        elif key == "CLIP_stop_at_last_layers":
-            row = ROWS["clip_skip"]
+        elif key in _NUMBERS:
+            row = ROWS[_NUMBERS[key]]
             number = row.read(value, problems)
             bad = row.problems(number)
             problems += [Problem(name, one.value, one.allowed) for one in bad]
-            options = options if bad else replace(options, clip_skip=number)  # type: ignore[arg-type]
+            options = options if bad else replace(options, **{_NUMBERS[key]: number})  # type: ignore[arg-type]
         elif key in LACKING:
             if not is_one_of(value, LACKING[key]):
                 allowed = " or ".join(map(repr, LACKING[key])) or "nothing: choose by sd_model_checkpoint"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from studio.answered.models import Model
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
+from studio.asked.noise_settings import idle_fields
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import ROWS, Kind, Request
+from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
@@ -40,16 +42,7 @@ _UPSCALERS = {"latent": "latent", "lanczos": "lanczos"}
 # What AUTOMATIC1111 takes where a field is absent, but for what depends on the model.
 _DEFAULTS: Mapping[str, object] = {"hr_scale": 2.0, "mask_blur": 4, "inpaint_full_res_padding": 0}
 _STRENGTH = 0.75
-_ETA: Mapping[str, float] = {
-    "ddim": 0.0,
-    "euler_a": 1.0,
-    "dpm2_a": 1.0,
-    "dpmpp_2s_a": 1.0,
-    "dpmpp_sde": 1.0,
-    "dpmpp_2m_sde": 1.0,
-    "dpmpp_2m_sde_heun": 1.0,
-    "dpmpp_3m_sde": 1.0,
-}
+_ETA_ONE = ("dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde")  # their eta is a choice there alone
 
 
 @dataclass(frozen=True)
@@ -122,6 +115,9 @@ class _Reading:
             request = kind.parse({name: value for name, value in values.items() if name in kind.rows()})
         except InvalidRequest as error:
             raise InvalidRequest(*(_theirs(problem, self.body) for problem in error.problems)) from None
+        for name in idle_fields(request.scheduler, vars(request)) if request.scheduler else ():
+            why = f"It does nothing with {SCHEDULERS[request.scheduler].label}."  # type: ignore[index]
+            self.notices.append(notice(THEIR_NAMES.get(name, name), getattr(request, name), why))
         return Order(request, tuple(self.notices), send_images, self._echo(), self.new_options)
 
     def _problem(self, field: str, value: object, allowed: str) -> None:
@@ -204,6 +200,7 @@ class _Reading:
             "checkpoint": (run_options.checkpoint, "sd_model_checkpoint"),
             "clip_skip": (run_options.clip_skip, "CLIP_stop_at_last_layers"),
             "vae_name": (run_options.vae or "", "sd_vae"),
+            "noise_seed_delta": (run_options.noise_seed_delta, "eta_noise_seed_delta"),
         }
         for name, (
             value,
@@ -264,9 +261,10 @@ class _Reading:
             of_name = {}
         self.values |= of_name
         eta = self.body.get("eta")
-        right = _ETA.get(str(scheduler))
-        if eta is not None and right is not None and eta != right:
-            self._problem("eta", eta, f"with {A1111_SAMPLERS[str(scheduler)]} {right:g}")
+        if scheduler in SCHEDULERS and eta == SCHEDULERS[scheduler].usual_eta:  # type: ignore[index]
+            self.values.pop("eta", None)
+        elif eta is not None and scheduler in _ETA_ONE:
+            self._problem("eta", eta, f"with {A1111_SAMPLERS[str(scheduler)]} 1")
 
     def _images(self) -> None:
         """Images of a batch and batches make one request: there too the k-th has the seed + k."""
