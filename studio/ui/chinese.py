@@ -930,6 +930,7 @@ CHINESE: Mapping[str, str] = {
     "picture_sheet.hint": "松开即可查看图片的生成方式",
     "picture_sheet.reading": "正在读取…",
     "picture_sheet.lost": "工作室没有回应。请检查它是否还在运行。",
+    "picture_sheet.unreadable": "浏览器无法读取这个文件。",
     "picture_sheet.too_large": "文件太大：最多读取 {most} MiB。",
     "picture_sheet.others": "一次只读取一个文件。未读取：{names}。",
     "picture_sheet.actions": "可以做什么",

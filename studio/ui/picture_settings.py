@@ -72,9 +72,9 @@ def texts_of_paste(text: str) -> dict[str, str]:
 def sheet_of(texts: Mapping[str, str], models: Sequence[Model]) -> dict[str, Any] | None:
     """What the sheet shows of the texts of a file, in the language of this request; None where they tell nothing.
 
-    `settings`: the fields that can be taken, with the names that files have here. `stated`: label and value of all that
-    the file states. `missing`: models that are not here. `left_out`, `notes`: sentences. `from_picture`: whether the
-    run began from another picture, which no file holds.
+    `settings`: the fields that can be taken, with the names that files have here; seeds are texts. `stated`: label and
+    value of all that the file states. `missing`: models that are not here. `left_out`, `notes`: sentences.
+    `from_picture`: whether the run began from another picture, which no file holds.
     """
     taken_over = take_over_texts(texts, models)
     if taken_over is None:
@@ -86,6 +86,8 @@ def sheet_of(texts: Mapping[str, str], models: Sequence[Model]) -> dict[str, Any
     files = compare_files(hashes_of_texts(texts), prompts["prompt"], prompts["negative_prompt"], models)
     if settings:
         settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
+    # The page's numbers are exact up to 2 ** 53 alone.
+    settings |= {n: str(settings[n]) for n in ("seed", "variation_seed") if settings.get(n) is not None}
     absent = [one for one in taken_over.left_out if one.why.key in _ABSENT]
     absent_files = [one for one in files.remarks if one.finding == "absent"]
     kind = (info_of_texts(texts) or {}).get("kind", TextToImage.kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from studio.web.answers import refusal
 from studio.web.picture_bodies import room_for
 from studio.web.upload_room import NoRoom, UploadRoom
 
+MOST_AT_ONCE = 2  # pictures that are decoded at the same time; one of 25 million pixels takes 200 MB meanwhile
+
 
 class PictureSettings:
     """Answers POST /ask/picture-settings. The picture in the body counts as an upload of this visitor until it is
@@ -31,6 +34,7 @@ class PictureSettings:
     def __init__(self, engine: Engine, room: UploadRoom | None = None) -> None:
         self._engine = engine
         self._room = room
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def answer(self, request: Request) -> Response:
         """POST: the body is a picture's file, or with the type text/plain an infotext. Answers {"says", "width",
@@ -45,7 +49,8 @@ class PictureSettings:
                     if len(body) > MAX_IMAGE_BYTES:
                         break  # `read_picture` says what is allowed
                 models = (await self._engine.ask(ModelList())).models
-                view = await run_in_threadpool(_text_view if is_text else _picture_view, bytes(body), models)
+                async with self._places:
+                    view = await run_in_threadpool(_text_view if is_text else _picture_view, bytes(body), models)
         except NoRoom as full:
             return refusal(507, str(full))
         except InvalidRequest as error:

@@ -4,6 +4,7 @@ meets who uses the keyboard, a screen reader, a phone or large type, or a networ
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.browser.test_other_tabs import png
 from tests.browser.test_page import finished, prompt, stage
 
 Visitor = Callable[..., Page]
+CASES = Path(__file__).parents[1] / "cases"
 # A tab's own name => what is in sight where it is open
 TABS = {
     "text_to_image": "#text_to_image-stage .ls-stage",
@@ -83,6 +85,12 @@ def open_share(page: Page) -> Locator:
     return dialog
 
 
+def open_sheet(page: Page) -> None:
+    """What a picture of another program says."""
+    page.locator(".ls-sheet-choose + input").set_input_files(CASES / "a1111_nomodel.png")
+    expect(page.locator("dialog[open] .ls-sharing-main")).to_be_visible()
+
+
 # Each theme and each language once on every run; the other two pairs where there is time.
 @pytest.mark.parametrize(
     ("theme", "language"),
@@ -118,6 +126,9 @@ def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: 
     found["shortcuts"] = violations(page)
     page.keyboard.press("Escape")
     open_tab(page, "text_to_image")
+    open_sheet(page)
+    found["a picture's settings"] = violations(page)
+    page.keyboard.press("Escape")
     run(page, "fail: oom")
     expect(stage(page)).to_have_attribute("data-state", "failed")
     found["failed"] = violations(page)
@@ -186,6 +197,9 @@ def test_nothing_is_wider_than_a_phone_or_a_screen_at_two_hundred_percent(visito
     page.keyboard.press("Escape")
     page.locator(".ls-open-keys").click()
     look("shortcuts")
+    page.keyboard.press("Escape")
+    open_sheet(page)
+    look("a picture's settings")
     assert wide == {}
 
 

@@ -102,6 +102,13 @@ def paced(clock: Clock) -> ASGIApp:
 CALL = "/gradio_api/call/text_to_image"
 
 
+def test_pictures_that_are_decoded_for_the_page_have_a_pace_too() -> None:
+    for path in ("/ask/control-map", "/ask/picture-settings"):
+        app = paced(Clock())
+        statuses = [call(app, path, method="POST").status for _ in range(500)]
+        assert statuses.count(429) == 500 - SHARED_BURST
+
+
 def test_a_thousand_calls_without_a_cookie_share_one_pace_and_slow_nobody_else() -> None:
     clock = Clock()
     app = paced(clock)

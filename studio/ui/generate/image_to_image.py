@@ -26,7 +26,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
             shown_start = starting.view(TAB)
-            shown_offer = starting.offer()
+            shown_offer = starting.offer(TAB)
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB, starting={"image": image})
         with gr.Column(elem_classes="ls-show"):

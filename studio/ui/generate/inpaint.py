@@ -28,7 +28,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         with gr.Column(elem_classes="ls-start"):
             image = starting.upload(TAB)
             mask = html_block("mask", value={}, tab=TAB, words=words("mask"), elem_id=f"{TAB}-mask")
-            shown_offer = starting.offer()
+            shown_offer = starting.offer(TAB)
         with gr.Column(elem_classes="ls-controls"):
             fields = c.build(engine, TAB, starting={"image": image, "mask": mask})
         with gr.Column(elem_classes="ls-show"):

@@ -98,13 +98,13 @@ def mask_of(painting: object) -> bytes:
         raise InvalidRequest(Problem("mask", quoted_value(painting["png"]), str(error))) from None
 
 
-def offer() -> gr.HTML:
-    """The line that offers a picture's own settings with a button; empty for a picture without settings."""
+def offer(tab: str) -> gr.HTML:
+    """The line that offers the settings of a tab's picture with a button; empty for a picture without settings."""
     buttons = {
-        language: {key: texts[key] for key in ("found", "unread", "take")}
+        language: {key: texts[key] for key in ("found", "unread", "take", "more")}
         for language, texts in PICTURE_SETTINGS.items()
     }
-    return html_block("offer", value={}, events=("take",), words=buttons)
+    return html_block("offer", value={}, events=("take",), field=f"{tab}-image", words=buttons)
 
 
 def offer_of_file(file: bytes, models: Sequence[Model]) -> dict[str, Any]:

@@ -58,7 +58,16 @@ def build(
         owner = session.owner_of(request)
         number = event._data.get("number")
         async for view in noise_viewer.follow(engine, gallery, owner, lambda: TextToImage.parse(values)):
-            yield opened, view, {"number": number, "ended": view["ended"], "picture": view["picture"]}
+            yield (
+                opened,
+                view,
+                {
+                    "number": number,
+                    "ended": view["ended"],
+                    "picture": view["picture"],
+                    "job": view["job"],
+                },
+            )
             opened = gr.skip()
 
     sheet.look(look, None, [tabs, viewer, sheet], trigger_mode="multiple", **WATCHING)

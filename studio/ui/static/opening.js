@@ -98,11 +98,12 @@ const labelOf = (button) => button.textContent.trim();
 /** The tab, as Gradio's component, that a button opens. */
 export const tabOf = (button) => components().find((one) => isTab(one) && one.props.label === labelOf(button));
 
-/** Opens a tab by its name. */
+/** Opens a tab by its name; returns its button. */
 export function openTab(name) {
   const label = tabByName(name)?.props.label;
   const button = tabButtons().find((one) => labelOf(one) === label);
   if (button?.getAttribute("aria-selected") !== "true") button?.click();
+  return button;
 }
 
 /** Opens a clicked tab when its fields are there, unless another was clicked meanwhile. */

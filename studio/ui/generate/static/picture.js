@@ -1,6 +1,7 @@
 /* The picture that a run starts from: drop and paste anywhere on its workspace, and the settings that the file
    carries. */
 
+import { openSheet } from "../../picture_sheet/static/opener.js";
 import { h, isVisible } from "../../static/elements.js";
 import { holdRuns } from "../../static/waiting.js";
 import { keepPicture, storedPicture } from "./stored_picture.js";
@@ -108,8 +109,18 @@ export function offer({ element, props, watch, trigger }) {
         text,
         ...remarks.map((remark) => h("p", { class: "ls-offer-note", dir: "auto" }, remark)),
         usable ? h("button", { class: "ls-button", type: "button", onclick: take }, words.take) : "",
+        h("button", { class: "ls-button", type: "button", onclick: openSheetOfField }, words.more),
       ),
     );
+  }
+  /** The field holds the file as it was uploaded. */
+  async function openSheetOfField() {
+    const source = document.querySelector(`#${props.field} img`)?.src;
+    const response = source ? await fetch(source).catch(() => null) : null;
+    if (!response?.ok) return;
+    const content = await response.blob();
+    const name = decodeURIComponent(new URL(source).pathname.split("/").at(-1));
+    openSheet({ file: new File([content], name, { type: content.type }) });
   }
   watch("value", draw);
   draw();

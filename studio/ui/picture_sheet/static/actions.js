@@ -45,7 +45,7 @@ export function actionsOf({ words, attempt, fetchJson, close }) {
     }
     buttons.append(button("image_to_image", "edit", to("image_to_image")), button("inpaint", "inpaint", to("inpaint")));
     if (whole && !says.from_picture) {
-      const look = closeAndDo(async () => pictureActions().look(whole, await fileOf(picture, name)));
+      const look = closeAndDo(async () => pictureActions().look(whole, await fileOf(picture, name), says));
       buttons.append(button("viewer", "noise", look));
     }
     if (says) drawNotes(says);

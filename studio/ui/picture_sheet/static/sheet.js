@@ -4,21 +4,22 @@
 
 import { give } from "../../generate/static/picture.js";
 import { openDialog } from "../../static/dialog.js";
-import { fieldIn, fill, h, isVisible, listText } from "../../static/elements.js";
+import { fieldIn, fill, h, isVisible, listText, sentencesText } from "../../static/elements.js";
 import { openTab, prepareFolds, prepareTab } from "../../static/opening.js";
 import { compareFiles } from "./comparing.js";
+import { openSheet, setOpener } from "./opener.js";
 
 const ADDRESS = "/ask/picture-settings";
 const TABS = ["text_to_image", "image_to_image", "inpaint"]; // those that make pictures
 const FILES = "image/*,.avif,.txt"; // what the button offers to choose
+const LOOK = 500; // ms between two looks at which run the noise viewer shows
 const INFOTEXT = /(^|\n)[ \t]*Steps: *\d+ *(,|$)/; // the line of A1111's text that holds the settings
 
-let openSheet = () => {}; // set by the block that has the texts; the button calls it
 let showComparison = () => {}; // set by the line above the noise viewer
 let actions = null;
 
-/** What can be done with a picture, for other parts of the page too: `put(tab, data)`, `run(data)`, `look(data, file)`,
-    `toTab(tab, file)`. `data`: {settings, whole}. */
+/** What can be done with a picture, for other parts of the page too: `put(tab, data)`, `run(data)`,
+    `look(data, file, says)`, `toTab(tab, file)`. `data`: {settings, whole}; `says`: the route's answer. */
 export const pictureActions = () => actions;
 
 /** Whether a text is one that programs write into pictures. */
@@ -51,8 +52,8 @@ export function pictureSheet({ element, props, watch, trigger }) {
   const hint = h("div", { class: "ls-sheet-hint", "aria-hidden": "true", hidden: true }, say("hint"));
   element.replaceChildren(hint);
   let lookedAt = null; // {file, number} of the run that was sent to the noise viewer last
-  openSheet = open;
   actions = { put, run, look, toTab };
+  setOpener(open);
   watch("value", compareRun);
 
   /* --------------------------------------------------------------------------------------------- drop and paste */
@@ -113,7 +114,10 @@ export function pictureSheet({ element, props, watch, trigger }) {
       facts,
     );
     const add = (key, act, isMain) => {
-      const closeAndAct = () => (box.close(), act());
+      const closeAndAct = () => {
+        for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close(); // that of the library too
+        act();
+      };
       const main = isMain ? "ls-sharing-main" : null;
       actions.append(h("button", { type: "button", class: main, onclick: closeAndAct }, say(key)));
     };
@@ -129,7 +133,7 @@ export function pictureSheet({ element, props, watch, trigger }) {
     if (!box.open) return;
     const { says } = answer;
     problem.textContent = answer.problem;
-    status.textContent = sentence(answer, Boolean(file));
+    status.textContent = firstSentence(answer, Boolean(file));
     if (says) drawFacts(facts, says, answer);
     actions.replaceChildren();
     if (says) drawActions();
@@ -153,17 +157,17 @@ export function pictureSheet({ element, props, watch, trigger }) {
         add("seed", () => put(target, { settings: { seed: settings.seed } }));
       if (says.from_picture) return;
       add("run", () => run(whole));
-      add("viewer", () => look(whole, file));
+      add("viewer", () => look(whole, file, says));
     }
   }
 
   /** What stands at the top: by which program, or that nothing is said. */
-  function sentence({ says, width, height }, isFile) {
+  function firstSentence({ says, width, height }, isFile) {
     const size = width ? say("size", { width, height }) : "";
-    if (!says) return [say(isFile ? "nothing" : "nothing_text"), size].filter(Boolean).join(" ");
+    if (!says) return sentencesText([say(isFile ? "nothing" : "nothing_text"), size]);
     const made = says.program ? say("made", { program: says.program }) : say("made_unnamed");
     const from = says.from_picture ? say("from_picture") : "";
-    return [made, size, from].filter(Boolean).join(" ");
+    return sentencesText([made, size, from]);
   }
 
   async function read(file, text) {
@@ -171,6 +175,12 @@ export function pictureSheet({ element, props, watch, trigger }) {
       throw new Error(say("too_large", { most: Math.floor(props.most_bytes / 2 ** 20) }));
     const isTextFile = file && !isPicture(file) && isText(file);
     const type = file && !isTextFile ? (file.type.startsWith("image/") ? file.type : "image/unknown") : "text/plain";
+    await file
+      ?.slice(0, 1)
+      .arrayBuffer()
+      .catch(() => {
+        throw new Error(say("unreadable")); // a folder, or a file that is gone
+      });
     let response = null;
     try {
       response = await fetch(ADDRESS, { method: "POST", headers: { "content-type": type }, body: file || text });
@@ -219,26 +229,28 @@ export function pictureSheet({ element, props, watch, trigger }) {
     await prepared("text_to_image");
     trigger("run", data);
   }
-  async function look(data, file) {
+  async function look(data, file, says) {
     await prepareTab("noise_viewer");
-    lookedAt = { file, number: (lookedAt?.number || 0) + 1 };
+    const others = [...says.missing, ...says.left_out, ...says.notes]; // what may be why it comes out otherwise
+    lookedAt = { file, others, number: (lookedAt?.number || 0) + 1 };
     showComparison(file ? say("compared.waiting") : "");
     trigger("look", { ...data, number: lookedAt.number });
   }
   /** The run in the noise viewer has ended: did it come out as the file? */
   async function compareRun() {
-    const { number, ended, picture } = props.value || {};
+    const { number, ended, picture, job } = props.value || {};
     const mine = lookedAt;
     if (!mine?.file || mine.number !== number || !ended) return;
     if (!picture) return showComparison("");
     const answer = await compareFiles(mine.file, `/picture/${picture}`);
     if (mine !== lookedAt) return;
     const isLossy = answer.state === "differs" && mine.file.type !== "image/png";
-    showComparison(say(isLossy ? "compared.differs_lossy" : `compared.${answer.state}`, answer));
+    const result = say(isLossy ? "compared.differs_lossy" : `compared.${answer.state}`, answer);
+    showComparison(answer.state === "same" ? result : sentencesText([result, ...mine.others]), job);
   }
   async function toTab(tab, file) {
     await prepareTab(tab);
-    openTab(tab);
+    openTab(tab)?.focus({ preventScroll: true });
     give(`${tab}-image`, file);
   }
   /** Puts the text where the person was about to paste it, as typing does, so that Ctrl+Z takes it back. */
@@ -256,12 +268,20 @@ function pictureOf(file, box) {
   return image;
 }
 
-/** The line above the noise viewer that says whether a run came out as the picture whose settings it has. */
+/** The line above the noise viewer that says whether a run came out as the picture whose settings it has. It goes when
+    the viewer shows another run than `job`. */
 export function comparedRun({ element }) {
   const line = h("p", { class: "ls-sheet-compared", role: "status", hidden: true });
   element.replaceChildren(line);
-  showComparison = (text) => {
+  let timer = null;
+  showComparison = (text, job) => {
     line.textContent = text;
     line.hidden = !text;
+    clearInterval(timer);
+    if (!job) return;
+    timer = setInterval(() => {
+      const shown = document.querySelector(".ls-viewer-tab .ls-viewer")?.record?.job;
+      if (shown && shown !== job) showComparison("");
+    }, LOOK);
   };
 }
