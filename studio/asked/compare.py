@@ -319,14 +319,14 @@ def prompt_notices(comparison: Comparison) -> list[str]:
     """Sentences about the prompts of all cells that may be meant otherwise than they are read, each once."""
     requests = [request for k in range(len(comparison)) if (request := comparison.request(k)) is not None]
     prompts = dict.fromkeys(
-        (text, negative)
+        (text, negative, request.emphasis)
         for request in requests
         for text, negative in ((request.prompt, False), (request.negative_prompt, True))
     )
     notices = (
         Message("In the negative prompt, {notice}", notice=notice) if negative else notice
-        for text, negative in prompts
-        for notice in parse_prompt(text, negative=negative).notices
+        for text, negative, emphasis in prompts
+        for notice in parse_prompt(text, negative=negative, emphasis=emphasis).notices
     )
     return list(dict.fromkeys(notices))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.control import Control
+from studio.asked.emphasis import EMPHASES, EmphasisName
 from studio.asked.messages import Message
 from studio.asked.noise_settings import acts
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
@@ -59,6 +60,10 @@ def _skips(values: Values) -> bool:
     return values.get("clip_skip") not in (None, 1)
 
 
+def _weights_otherwise(values: Values) -> bool:
+    return values.get("emphasis") not in (None, "original")
+
+
 NO_FILE = b"forgotten"  # stands where the file of a picture was
 
 
@@ -70,9 +75,10 @@ class Making:
     what suits the checkpoint (`studio.asked.resolved`). With `variation_strength` v > 0 the noise of image k lies v of
     the way from that of `seed` to that of `variation_seed` + k (slerp, as A1111's "Extra"); all images then share
     `seed`. `exact`: every lane runs alone, so that the picture is bit-equal whoever else is there. `clip_skip`: the
-    layer of the text encoders that is listened to, counted from the last one, which is 1. `controls`: ControlNets,
-    acting together; their pictures are brought to the size that is made as the request's own is, without one cropped.
-    `vae_name`: the VAE that encodes and decodes the pictures; "" for the one that the checkpoint runs with.
+    layer of the text encoders that is listened to, counted from the last one, which is 1. `emphasis`: how weights in
+    the prompts are read and act. `controls`: ControlNets, acting together; their pictures are brought to the
+    size that is made as the request's own is, without one cropped. `vae_name`: the VAE that encodes and decodes the
+    pictures; "" for the one that the checkpoint runs with.
     `eta` to `noise_seed_delta`: the fresh noise of a run's steps (`studio.asked.noise_settings`).
     """
 
@@ -108,6 +114,10 @@ class Making:
     clip_skip: int | None = number(
         1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
         is_recorded=True, place="more", step=0,
+    )  # fmt: skip
+    emphasis: EmphasisName = row(
+        "choice", "original", choices=EMPHASES, a1111="Emphasis", acts=_weights_otherwise, encodes=True,
+        is_recorded=True, place="more",
     )  # fmt: skip
     eta: float | None = number(
         0, 1, None, suits=True, stays_open=True, a1111="Eta", acts=acts("eta"), place="noise", is_compared=False, step=0

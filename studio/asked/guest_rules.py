@@ -197,8 +197,10 @@ def check_words(
     for one in (one for both in passes for one in both if one is not None):
         positive = [text for _, text in one.prompt.texts(one.steps, one.steps_before)]
         negative = [text for _, text in one.negative_prompt.texts(one.steps, one.steps_before)]
-        _refuse(words.first_in(texts_read(positive)), field)
-        _refuse(words.first_in(texts_read(filter(has_negative_weight, negative))), "negative_prompt")
+        emphasis = one.request.emphasis
+        asked_for = [text for text in negative if has_negative_weight(text, emphasis)]
+        _refuse(words.first_in(texts_read(positive, emphasis)), field)
+        _refuse(words.first_in(texts_read(asked_for, emphasis)), "negative_prompt")
 
 
 def check_text(text: str, rules: Rules, *, field: str) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from studio.asked.branch import Branch
 from studio.asked.compare import Comparison
+from studio.asked.emphasis import EmphasisName
 from studio.asked.guest_rules import NO_RULES, Rules
 from studio.asked.requests import Request
 
@@ -194,13 +195,14 @@ class Tokens:
     """How does this checkpoint's tokenizer see a prompt, or a negative prompt? Answered by `TokensAnswer`.
 
     `models`: ids of the embeddings that may be named; None: all. `wildcards`: whether it may ask for lines of the
-    wildcard files."""
+    wildcard files. `emphasis`: as in a request."""
 
     checkpoint: str
     text: str
     negative: bool = False
     models: tuple[str, ...] | None = None
     wildcards: bool = True
+    emphasis: EmphasisName = "original"
 
 
 @dataclass(frozen=True, kw_only=True)

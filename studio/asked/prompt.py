@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from studio.asked.emphasis import MAX_WEIGHT
+from studio.asked.emphasis import MAX_WEIGHT, EmphasisName
 from studio.asked.messages import Message
 from studio.asked.names import name_key
 from studio.asked.problems import Problem, quoted_value
@@ -43,7 +43,7 @@ class Subprompt:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, parsed. Two of the same text are equal.
+    """A prompt, parsed. Two of the same text and emphasis are equal.
 
     `text` is what was typed, `words` what is left for the text encoder without comments and tags, `loras` the LoRA tags
     in order. `subprompts` are the texts between its ANDs, at least one, each of which is asked for in a row of its own.
@@ -57,6 +57,7 @@ class Prompt:
     subprompts: tuple[Subprompt, ...] = field(compare=False, repr=False)
     notices: tuple[str, ...] = field(compare=False, repr=False)
     problems: tuple[Problem, ...] = field(compare=False, repr=False)
+    emphasis: EmphasisName = "original"
 
     @property
     def is_composed(self) -> bool:
@@ -87,9 +88,9 @@ class Prompt:
 
 
 @functools.lru_cache(maxsize=PARSED_PROMPTS)
-def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
+def parse_prompt(text: str, *, negative: bool = False, emphasis: EmphasisName = "original") -> Prompt:
     """Parse a prompt, or a negative prompt, in which A1111 reads neither LoRA tags nor AND. Nothing that is typed is an
-    error here; see `Prompt.problems`."""
+    error here; see `Prompt.problems`. `emphasis`: how its weights are read and act."""
     loras: list[LoraTag] = []
     notices: list[str] = []
     problems: list[Problem] = []
@@ -113,7 +114,7 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
     subprompts = (Subprompt(words_text, 1.0, parse_schedule(words_text)),) if negative else _compose(words_text)
     notices += _comment_notices(typed) + _composition_notices(subprompts)
     for one in subprompts:
-        notices += notices_of(one.words, one.schedule, negative=negative)
+        notices += notices_of(one.words, one.schedule, negative=negative, emphasis=emphasis)
     if len(subprompts) > MAX_SUBPROMPTS:
         expectation = Message("at most {most} texts joined by AND", most=MAX_SUBPROMPTS)
         problems.append(Problem("prompt", str(len(subprompts)), expectation))
@@ -121,7 +122,7 @@ def parse_prompt(text: str, *, negative: bool = False) -> Prompt:
     if len(notices) > 3 * MAX_NOTICES:
         more = len(notices) - 3 * MAX_NOTICES
         notices = [*notices[: 3 * MAX_NOTICES], Message("And {more} more remarks of this kind.", more=more)]
-    return Prompt(typed, words_text, tuple(loras), subprompts, tuple(notices), tuple(problems))
+    return Prompt(typed, words_text, tuple(loras), subprompts, tuple(notices), tuple(problems), emphasis)
 
 
 # ------------------------------------------------------------------------------------------------- comments and AND

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from studio.asked.emphasis import MAX_WEIGHT, excerpt, read_weights
+from studio.asked.emphasis import MAX_WEIGHT, EmphasisName, excerpt, read_weights
 from studio.asked.messages import Message
 from studio.asked.prompt_schedule import PromptSchedule
 
@@ -123,7 +123,9 @@ _INVISIBLE = re.compile(
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # studio.asked.problems.clean_text takes them out
 
 
-def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) -> list[str]:
+def notices_of(
+    words: str, schedule: PromptSchedule, *, negative: bool = False, emphasis: EmphasisName = "original"
+) -> list[str]:
     """The sentences about a prompt's words, tags left out; at most MAX_NOTICES and a count of the others."""
     notices = []
     for form in FORMS:
@@ -141,7 +143,9 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
             )
         )
     notices += _control_characters(words)
-    if schedule.unread:
+    if emphasis == "comfyui" and "[" in re.sub(r"\\.", "", "".join(i for i in schedule.items if isinstance(i, str))):
+        notices.append(Message("[ and ] are words with ComfyUI's emphasis and change no weight."))
+    elif schedule.unread:
         notices.append(
             _sentence(
                 schedule.unread,
@@ -151,15 +155,18 @@ def notices_of(words: str, schedule: PromptSchedule, *, negative: bool = False) 
                 ),
             )
         )
-    weights = read_weights(words)
+    weights = read_weights(words, emphasis)
     if weights.bad_weights:
         notices.append(
             _sentence(weights.bad_weights, Message("has no weight of its own: a weight is a number such as 1.3."))
         )
     if weights.unclosed_brackets:
-        notices.append(
-            _sentence(weights.unclosed_brackets, Message("has no closing bracket, so its weight holds to the end."))
+        sentence = (
+            Message("has no closing bracket and is read as words, as in ComfyUI.")
+            if emphasis == "comfyui"
+            else Message("has no closing bracket, so its weight holds to the end.")
         )
+        notices.append(_sentence(weights.unclosed_brackets, sentence))
     if weights.stray_brackets:
         notices.append(_sentence(weights.stray_brackets, Message("closes no bracket and is read as text.")))
     if weights.limited_weights:

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from studio.asked.emphasis import read_weights
+from studio.asked.emphasis import EmphasisName, read_weights
 
 MAX_WORDS = 1000
 MAX_CHARACTERS = 100  # of one word
@@ -66,18 +66,18 @@ class RefusedWords:
         return None
 
 
-def has_negative_weight(text: str) -> bool:
+def has_negative_weight(text: str, emphasis: EmphasisName = "original") -> bool:
     """Whether a span of this text has a weight below 0."""
-    return any(span.weight < 0 for span in read_weights(text).spans)
+    return any(span.weight < 0 for span in read_weights(text, emphasis).spans)
 
 
-def texts_read(texts: Iterable[str]) -> list[str]:
+def texts_read(texts: Iterable[str], emphasis: EmphasisName = "original") -> list[str]:
     """The texts of a prompt's schedule as the text encoder reads them: without the brackets and numbers of their
     weights. Each once with the spans joined and once apart, since a bracket within a
     word may divide it and may not."""
     read: dict[str, None] = {}
     for text in dict.fromkeys(texts):
-        pieces = [" " if span.is_break else span.text for span in read_weights(text).spans]
+        pieces = [" " if span.is_break else span.text for span in read_weights(text, emphasis).spans]
         read |= {"".join(pieces): None, " ".join(pieces): None}
     return list(read)
 

@@ -76,12 +76,12 @@ class Resolved:
     @property
     def prompt(self) -> Prompt:
         """The prompt, parsed."""
-        return parse_prompt(self.request.prompt)
+        return parse_prompt(self.request.prompt, emphasis=self.request.emphasis)
 
     @property
     def negative_prompt(self) -> Prompt:
         """The negative prompt, parsed."""
-        return parse_prompt(self.request.negative_prompt, negative=True)
+        return parse_prompt(self.request.negative_prompt, negative=True, emphasis=self.request.emphasis)
 
     @property
     def noise(self) -> NoiseSettings:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from studio.asked.emphasis import weighted_spans
+from studio.asked.emphasis import EmphasisName, weighted_spans
 from studio.asked.prompt import Prompt
 from studio.diffusion.embeddings import Embedding, PlacedVector, Words, split_by_words
 
@@ -59,7 +59,9 @@ class ChunkedPrompt:
         return tuple(dict.fromkeys(embeddings))
 
 
-def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) -> list[Chunk]:
+def chunks_of(
+    tokenizer: Any, text: str, size: int, words: Words | None = None, emphasis: EmphasisName = "original"
+) -> list[Chunk]:
     """Weighted chunks of one text, of at most `size` content tokens each (`Components.chunk_tokens`); at least one,
     which is empty for an empty text. `words` stand for learned vectors, which are never torn apart."""
     comma = _ids(tokenizer, ",")
@@ -77,7 +79,7 @@ def chunks_of(tokenizer: Any, text: str, size: int, words: Words | None = None) 
         del tokens[:end], weights[:end]
         after_comma = 0
 
-    for span in weighted_spans(text):
+    for span in weighted_spans(text, emphasis):
         if span.is_break:
             close(len(tokens))
             continue

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from studio.asked.emphasis import EmphasisName
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import Prompt, parse_prompt
@@ -105,11 +106,11 @@ def encode_prompts(
     # The negative prompt's, then those of the prompt's texts, the first one last.
     subprompts = [*(one.as_one_text().subprompts[0] for one in prompts[:-1]), *reversed(prompts[-1].subprompts)]
     schedules = [one.schedule.texts(num_steps, steps_before) for one in subprompts]
-    size = components.chunk_tokens
+    size, emphasis = components.chunk_tokens, prompts[-1].emphasis
     text_chunks: dict[str, tuple[Chunk, ...]] = {}
     most = 0
     for text in {text: None for schedule in schedules for _, text in schedule}:
-        text_chunks[text] = tuple(chunks_of(components.encoders[0][0], text, size, words))
+        text_chunks[text] = tuple(chunks_of(components.encoders[0][0], text, size, words, emphasis))
         most = max(most, len(text_chunks[text]))
         if len(text_chunks) * most > MAX_CHUNKS and len(text_chunks) > len(schedules):
             raise InvalidRequest(
@@ -127,7 +128,9 @@ def encode_prompts(
                 )
             )
     with apply_adapters(components, adapters, [one.part for one in components.text_encoders]):
-        encodings = {text: _encode(components, chunks, most, clip_skip) for text, chunks in text_chunks.items()}
+        encodings = {
+            text: _encode(components, chunks, most, clip_skip, emphasis) for text, chunks in text_chunks.items()
+        }
     read = []
     owners = [*prompts[:-1], *[prompts[-1]] * len(prompts[-1].subprompts)]
     for one, schedule in zip(owners, schedules):
@@ -165,7 +168,9 @@ def _zeros_like(encoding: _Encoding) -> _Encoding:
     return _Encoding(torch.zeros_like(encoding.embeds), pooled)
 
 
-def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int) -> _Encoding:
+def _encode(
+    components: Components, chunks: Sequence[Chunk], length: int, clip_skip: int, emphasis: EmphasisName
+) -> _Encoding:
     """Chunks, filled up with empty ones to `length` => prompt_embeds (1, length * positions, dim).
 
     SD 1 and SD 2 use the last layer with the final norm, SDXL the last but one of each encoder without it, and joins
@@ -173,6 +178,9 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
     encoder's, always of its last layer.
     """
     padded = [*chunks, *[Chunk()] * (length - len(chunks))]
+    has_empty = emphasis == "comfyui" and any(weight != 1 for chunk in padded for weight in chunk.weights)
+    if has_empty:  # weights lead from there
+        padded.append(Chunk())
     size = components.chunk_tokens
     weights = [[1.0, *chunk.weights, *[1.0] * (size + 1 - len(chunk.weights))] for chunk in padded]
     parts: list[torch.Tensor] = []
@@ -187,7 +195,11 @@ def _encode(components: Components, chunks: Sequence[Chunk], length: int, clip_s
                 embeds = _final_norm(encoder)(embeds)
         if components.is_xl and hasattr(answer, "text_embeds"):
             pooled = answer.text_embeds[:1].to(components.dtype)
-        parts.append(apply_weights(embeds, torch.tensor(weights, device=embeds.device)))
+        token_weights = torch.tensor(weights, device=embeds.device)
+        if has_empty:
+            parts.append(weighted_from_empty(embeds[:-1], token_weights[:-1], embeds[-1:]))
+        else:
+            parts.append(apply_weights(embeds, token_weights, restores_mean=emphasis == "original"))
     all_embeds = torch.cat(parts, dim=-1).to(components.dtype)
     if not bool(torch.isfinite(all_embeds).all()):
         raise NotFinite(Message("the prompt's embeddings hold values that are not numbers"), "text encoder")
@@ -199,8 +211,20 @@ def _final_norm(encoder: Any) -> Any:
     return getattr(encoder, "text_model", encoder).final_layer_norm
 
 
-def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weight each token's embedding and scale each chunk back to its former mean, as A1111 does.
+def weighted_from_empty(embeds: torch.Tensor, weights: torch.Tensor, empty: torch.Tensor) -> torch.Tensor:
+    """Each token's embedding on the line from that of the empty prompt, as ComfyUI does: e + w (z - e).
+
+    `embeds` (chunks, positions, dim), `weights` (chunks, positions), `empty` (1, positions, dim). Tokens of weight 1
+    stay bit for bit as they are.
+    """
+    exact, beginning = embeds.float(), empty.float()
+    weighted_embeds = (exact - beginning) * weights[..., None] + beginning
+    return torch.where(weights[..., None] == 1, exact, weighted_embeds).to(embeds.dtype)
+
+
+def apply_weights(embeds: torch.Tensor, weights: torch.Tensor, *, restores_mean: bool = True) -> torch.Tensor:
+    """Weight each token's embedding and scale each chunk back to its former mean, as A1111 does; `restores_mean` False
+    is its "No norm", which leaves out the latter.
 
     `embeds` (chunks, positions, dim), `weights` (chunks, positions). Chunks whose weights are all 1 stay bit for bit
     as they are.
@@ -209,6 +233,8 @@ def apply_weights(embeds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         return embeds
     exact = embeds.float()
     weighted_embeds = exact * weights[..., None]
+    if not restores_mean:
+        return weighted_embeds.to(embeds.dtype)
     restore = exact.mean(dim=(1, 2)) / weighted_embeds.mean(dim=(1, 2))
     restore = torch.where(torch.isfinite(restore), restore, 1.0)
     result = weighted_embeds * restore[:, None, None]

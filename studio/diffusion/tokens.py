@@ -34,7 +34,8 @@ def tokenize(components: Components, prompt: Prompt | str, models: Sequence[str]
     prompt = parse_prompt(prompt) if isinstance(prompt, str) else prompt
     tokenizer = components.encoders[0][0]
     texts = [one.schedule.texts(1000)[0][1] for one in prompt.subprompts]
-    chunks = [chunk for text in texts for chunk in chunks_of(tokenizer, text, components.chunk_tokens, words)]
+    size = components.chunk_tokens
+    chunks = [chunk for text in texts for chunk in chunks_of(tokenizer, text, size, words, prompt.emphasis)]
     ids = [token for chunk in chunks for token in chunk.tokens]
     pieces = [tokenizer.decode([token]).strip() for token in ids]
     position = 0

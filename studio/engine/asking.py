@@ -80,7 +80,7 @@ class Asking:
         wildcards = self._wildcards if question.wildcards else NoWildcards(NOT_FOR_GUESTS)
         resolved = resolve_template(question.text, 0, wildcards, field="text")
         with self._tokenizer_lock:
-            prompt = parse_prompt(resolved.text, negative=question.negative)
+            prompt = parse_prompt(resolved.text, negative=question.negative, emphasis=question.emphasis)
             answer = tokenize(components, prompt, question.models)
         notices = (*template_notices(question.text), *resolved.notices, *answer.notices)
         return TokensAnswer(**{**dataclasses.asdict(answer), "notices": notices})

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import clean_text
 from studio.asked.requests import REQUEST_KINDS, ROWS, Kind, Request
@@ -54,7 +55,8 @@ def parameters_text(info: Mapping[str, object]) -> str:
 # The order of AUTOMATIC1111's keys; a field whose key is not among them comes after those of the fields.
 _ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE",
-    "Denoising strength", "Variation seed", "Variation seed strength", "Clip skip", "Hires upscale", "Hires steps",
+    "Denoising strength", "Variation seed", "Variation seed strength", "Clip skip", "Emphasis", "Hires upscale",
+    "Hires steps",
     "Hires upscaler", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
 )  # fmt: skip
 
@@ -181,7 +183,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
         row = ROWS.get(name)
         if key == "Denoising strength":
             settings.add("strength" if twice is None else "hires_strength", _number(text), key)
-        elif row is None:
+        elif row is None or (key == "Emphasis" and text.casefold() not in _EMPHASES):  # A1111 knows others
             _leave(settings, key, text)
         elif row.kind == "number":
             settings.add(name, _number(text), key)
@@ -243,6 +245,7 @@ def _split_sampler(settings: FileSettings, sampler: str) -> None:
         settings.add("noise_schedule", "automatic", "Schedule type")
 
 
+_EMPHASES = {label.casefold() for label in EMPHASES.values()}
 _MASK_KEYS = ("Mask blur", "Inpaint area", "Masked area padding", "Masked content", "Mask mode")
 _READ_CHOICES: Mapping[str, Mapping[str, str]] = {
     "scheduler": _READ_SAMPLERS,

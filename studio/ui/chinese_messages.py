@@ -577,6 +577,9 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "or [a|b]; the brackets only lower the weight.": "不是提示词分时（应为 [before:after:when] 或 [a|b]）；"
     "方括号只降低权重。",
     "has no weight of its own: a weight is a number such as 1.3.": "没有自己的权重：权重是 1.3 这样的数。",
+    "has no closing bracket and is read as words, as in ComfyUI.": "没有右括号，按文字读取，与 ComfyUI 相同。",
+    "[ and ] are words with ComfyUI's emphasis "
+    "and change no weight.": "采用 ComfyUI 权重方式时，[ 和 ] 是文字，不改变权重。",
     "has no closing bracket, so its weight holds to the end.": "没有右括号，所以权重一直到结尾都有效。",
     "closes no bracket and is read as text.": "没有对应的左括号，按文字读取。",
     "a file of at most {} MiB": "最多 {1} MiB 的文件",

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from studio.asked.control import PREPROCESSORS
+from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
 from studio.asked.messages import Message, as_text, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
@@ -32,6 +33,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "mask_fill": MASK_FILLS,
     "noise_schedule": NOISE_SCHEDULES,
     "preprocessor": PREPROCESSORS,
+    "emphasis": EMPHASES,
 }
 
 _ENGLISH: Mapping[str, str] = {
@@ -155,6 +157,9 @@ _ENGLISH: Mapping[str, str] = {
     "s_noise.help": "The factor of all noise that is added at the steps.",
     "noise_seed_delta.label": "ENSD",
     "noise_seed_delta.help": "Is added to the seed of all noise but the first. A1111 calls it eta noise seed delta.",
+    "emphasis.label": "Emphasis",
+    "emphasis.help": "How weights such as (red:1.3) act. Original: as in AUTOMATIC1111. No norm: without scaling back"
+    " to the former mean. ComfyUI: by its rules, for prompts from there.",
     "preview.label": "Preview",
     "preview.help": "How each step is made visible: a fast estimate, or the full decoder.",
     "vae_name.label": "VAE of this picture",

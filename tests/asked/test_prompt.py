@@ -72,6 +72,49 @@ def test_weights(text: str, expected: list[tuple[str, float]]) -> None:
     assert weighted_spans(text) == spans(*expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a]", [("[a]", 1.0)]),
+        ("((a:1.5):1.2)", [("a", 1.5)]),
+        ("(a (b:2) c:1.5)", [("a ", 1.5), ("b", 2.0), (" c", 1.5)]),
+        ("((a))", [("a", 1.1 * 1.1)]),
+        ("(a", [("(a", 1.0)]),
+        ("x (a (b:1.5) c", [("x ", 1.0), ("(a (b:1.5) c", 1.0)]),
+        ("(a (b:1.5)", [("a ", 1.5), ("(b", 1.5)]),
+        ("a)", [("a)", 1.0)]),
+        ("a) (b:1.5)", [("a) (b:1.5)", 1.0)]),
+        ("a) ((b:1.5)", [("a) (", 1.0), ("b", 1.5)]),
+        ("(:1.2)", [(":1.2", 1.1)]),
+        ("()", [("", 1.0)]),
+        ("(a:1e2)", [("a", 100.0)]),
+        ("(a:many)", [("a:many", 1.1)]),
+        ("(a:nan)", [("a:nan", 1.1)]),
+        (r"\(a\) (b\):1.2)", [("(a) ", 1.0), ("b)", 1.2)]),
+        (r"\{a\} \n", [(r"{a} \n", 1.0)]),
+        ("", [("", 1.0)]),
+    ],
+)
+def test_weights_as_comfyui_reads_them(text: str, expected: list[tuple[str, float]]) -> None:
+    assert weighted_spans(text, "comfyui") == spans(*expected)
+
+
+def test_comfyui_s_weights_have_limits_too_and_deep_brackets_cost_little() -> None:
+    assert weighted_spans("(a:1000)", "comfyui") == [Span("a", 100.0)]
+    assert weighted_spans("(" * 9000 + "a" + ")" * 9000, "comfyui")
+    assert weighted_spans("(a BREAK b:1.2)", "comfyui") == [Span("a", 1.2), BREAK, Span("b", 1.2)]
+
+
+def test_what_comfyui_reads_as_words_is_said() -> None:
+    def said(text: str) -> str:
+        return " ".join(parse_prompt(text, emphasis="comfyui").notices)
+
+    assert "is read as words, as in ComfyUI" in said("(fox, snow")
+    assert "closes no bracket" in said("fox), snow")
+    assert "[ and ] are words" in said("[snow] fox")
+    assert said("[a:b:0.5] (fox:1.2) [a|b]") == ""
+
+
 def test_break_is_a_word_of_its_own() -> None:
     assert weighted_spans("a, BREAK, b") == [Span("a,"), BREAK, Span(", b")]
     # Where the original reads the word BREAK here, by an oversight, a break is what was meant.

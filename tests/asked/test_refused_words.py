@@ -290,3 +290,13 @@ def test_a_branch_of_a_run_of_the_lesson_is_not() -> None:
     check_past(past(), SUITS, rules)
     check_past(past(seed=9), SUITS, rules)  # its third image
     check_past(past(), SUITS, Rules(locked=(("noise_schedule", "automatic"),)))  # Karras is this scheduler's own
+
+
+def test_a_word_that_comfyui_s_weights_put_together_is_found() -> None:
+    rules = Rules(refused_words=("nude",))
+    divided = "nu(d:1e2)e"
+    check_words(TextToImage(prompt=divided), SUITS, rules)
+    with pytest.raises(InvalidRequest, match="the word 'nude'"):
+        check_words(TextToImage(prompt=divided, emphasis="comfyui"), SUITS, rules)
+    with pytest.raises(InvalidRequest, match="negative_prompt: the word 'nude'"):
+        check_words(TextToImage(prompt="", negative_prompt="(nude:-1e0)", emphasis="comfyui"), SUITS, rules)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from studio.asked.emphasis import EmphasisName
 from studio.asked.problems import InvalidRequest
+from studio.asked.prompt import parse_prompt
 from studio.diffusion.chunks import chunks_of
 from studio.diffusion.components import Components
 from studio.diffusion.guidance import composed, guide
@@ -137,6 +139,32 @@ def test_weights_scale_embeddings_and_restore_the_mean() -> None:
     expected = embeds[0] * weights[0, :, None]
     expected *= embeds[0].mean() / expected.mean()
     assert torch.allclose(found[0], expected, rtol=1e-6)
+
+
+def test_without_norm_the_mean_is_not_restored(components: Components) -> None:
+    embeds = torch.randn(1, 77, 8, generator=torch.Generator().manual_seed(1)) + 1
+    weights = torch.ones(1, 77)
+    weights[0, 3] = 1.5
+    assert torch.equal(apply_weights(embeds, weights, restores_mean=False), embeds * weights[..., None])
+    weights = torch.ones(1, 77)
+    weights[0, 2] = 1.5
+    expected = encoded_plainly(components, "a red fox") * weights[..., None]
+    assert torch.allclose(embeds_of(components, "a (red:1.5) fox", "no_norm"), expected, atol=1e-6)
+
+
+def test_comfyui_s_weights_lead_from_the_empty_prompt(components: Components) -> None:
+    plain, empty = encoded_plainly(components, "a red fox"), encoded_plainly(components, "")
+    weighted = embeds_of(components, "a (red:1.5) fox", "comfyui")
+    assert torch.allclose(weighted[0, 2], empty[0, 2] + 1.5 * (plain[0, 2] - empty[0, 2]), atol=1e-6)
+    assert torch.equal(weighted[:, 3:], plain[:, 3:])
+    assert torch.equal(weighted[:, :2], plain[:, :2])
+    assert torch.equal(embeds_of(components, "a red fox", "comfyui"), plain)
+    assert not torch.equal(embeds_of(components, "a [red] fox", "comfyui"), embeds_of(components, "a [red] fox"))
+
+
+def embeds_of(components: Components, text: str, emphasis: EmphasisName = "original") -> torch.Tensor:
+    prompt = parse_prompt(text, emphasis=emphasis)
+    return encode_prompts(components, prompt, "", num_steps=1, guidance_scale=1.0).at(0)[0]
 
 
 def test_weights_of_nothing_stay_finite(components: Components) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from studio import __version__
+from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import HIRES_UPSCALERS, MASK_FILLS, ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.resolved import Suits, resolve
@@ -146,6 +147,7 @@ RESOLVED = {
             for name in HIRES_UPSCALERS
         ),
         TextToImage(prompt="x", hires_scale=2.0, hires_steps=0, **RESOLVED),
+        *(TextToImage(prompt="(x:1.3)", emphasis=name, **RESOLVED) for name in EMPHASES),
         ImageToImage(prompt="x", image=b"i", strength=0.25, variation_seed=3, variation_strength=0.5, **RESOLVED),
         *(
             Inpaint(prompt="x", image=b"i", mask=b"m", strength=0.8, mask_blur=blur, mask_fill=fill, **RESOLVED)
@@ -158,6 +160,12 @@ RESOLVED = {
 def test_variations_second_passes_and_masks_are_read_back_from_the_text(asked: TextToImage | ImageToImage) -> None:
     info = picture_info(resolve(asked, Suits()), width=128, height=256)
     assert read_parameters(parameters_text(info), image=b"i", mask=b"m") == asked
+
+
+def test_the_emphasis_stands_in_the_text_where_it_is_not_the_usual_one() -> None:
+    texts = [parameters_text(info_of(TextToImage(prompt="x", emphasis=name))) for name in EMPHASES]
+    assert ["Emphasis" in text for text in texts] == [False, True, True]
+    assert "Emphasis: No norm" in texts[1]
 
 
 def test_a_run_from_a_picture_that_is_not_given_is_one_from_words() -> None:

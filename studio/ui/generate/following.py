@@ -9,6 +9,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
+from studio.asked.emphasis import EmphasisName
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
@@ -111,8 +112,8 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             return gr.skip(), gr.skip()
         return size_for(aspect, entry.native_width, entry.native_height)
 
-    async def count_tokens(checkpoint: str, prompt: str, negative_prompt: str) -> str:
-        return await token_line(engine, checkpoint, prompt, negative_prompt)
+    async def count_tokens(checkpoint: str, prompt: str, negative_prompt: str, emphasis: EmphasisName) -> str:
+        return await token_line(engine, checkpoint, prompt, negative_prompt, emphasis)
 
     f["scheduler"].input(
         choose_scheduler,
@@ -140,9 +141,9 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
     vae.connect(engine, f)
     gr.on(
-        [f["prompt"].change, f["negative_prompt"].change],
+        [f["prompt"].change, f["negative_prompt"].change, f["emphasis"].change],
         count_tokens,
-        [f["checkpoint"], f["prompt"], f["negative_prompt"]],
+        [f["checkpoint"], f["prompt"], f["negative_prompt"], f["emphasis"]],
         [controls.tokens],
         **FOLLOWING,
     )

@@ -4,6 +4,7 @@ meant."""
 from __future__ import annotations
 
 from studio.answered.engine import Engine, Refused, TokensAnswer
+from studio.asked.emphasis import EmphasisName
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.prompt import parse_prompt
@@ -11,23 +12,27 @@ from studio.asked.template import template_notices
 from studio.ui.text import say, spoken
 
 
-async def token_line(engine: Engine, checkpoint: str, prompt: str, negative_prompt: str = "") -> str:
+async def token_line(
+    engine: Engine, checkpoint: str, prompt: str, negative_prompt: str = "", emphasis: EmphasisName = "original"
+) -> str:
     """The count of each prompt that has words, then a line for each remark. Only the remarks while the model is being
     loaded, since nothing can count then."""
     counts, remarks = [], []
     for text, negative in ((prompt, False), (negative_prompt, True)):
         if not isinstance(text, str) or not text.strip():
             continue
+        parsed = parse_prompt(text, negative=negative, emphasis=emphasis)
         try:
-            answer = await engine.ask(Tokens(checkpoint=checkpoint, text=clean_text(text), negative=negative))
+            question = Tokens(checkpoint=checkpoint, text=clean_text(text), negative=negative, emphasis=emphasis)
+            answer = await engine.ask(question)
         except (InvalidRequest, Refused):
-            notices = parse_prompt(text, negative=negative).notices
+            notices = parsed.notices
         else:
             count = _count(answer)
             counts.append(say("prompts.negative", words=count) if negative else count)
-            notices = tuple(dict.fromkeys((*answer.notices, *parse_prompt(text, negative=negative).notices)))
+            notices = tuple(dict.fromkeys((*answer.notices, *parsed.notices)))
         notices = tuple(dict.fromkeys((*template_notices(text), *notices)))
-        problems = [str(problem) for problem in parse_prompt(text, negative=negative).problems]
+        problems = [str(problem) for problem in parsed.problems]
         remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]
     return "\n".join([" · ".join(counts), *(spoken(remark) for remark in remarks)]).strip()
 

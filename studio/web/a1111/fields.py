@@ -34,6 +34,7 @@ THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()}
     "clip_skip": "CLIP_stop_at_last_layers",
     "vae_name": "sd_vae",
     "noise_seed_delta": "eta_noise_seed_delta",
+    "emphasis": "emphasis",
     "scheduler": "sampler_name",
     "noise_schedule": "scheduler",
     "num_images_per_prompt": "batch_size",

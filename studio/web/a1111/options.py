@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studio.answered.models import Model
+from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import TextToImage
 from studio.asked.names import best_matches, listed_name
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
@@ -28,7 +29,6 @@ LACKING: Mapping[str, tuple[object, ...]] = {
     "initial_noise_multiplier": (1,),
     "img2img_color_correction": (False,),
     "img2img_fix_steps": (False,),
-    "emphasis": ("Original",),
     "tiling": (False,),
     "sd_unet": ("Automatic", "None"),
     "sd_hypernetwork": ("None",),
@@ -46,7 +46,12 @@ LACKING: Mapping[str, tuple[object, ...]] = {
     "use_old_karras_scheduler_sigmas": (False,),
     "comma_padding_backtrack": (20,),
 }
-_NUMBERS = {"CLIP_stop_at_last_layers": "clip_skip", "eta_noise_seed_delta": "noise_seed_delta"}  # fields of a run
+# Options that are fields of a request here.
+_FIELDS: Mapping[str, str] = {
+    "CLIP_stop_at_last_layers": "clip_skip",
+    "eta_noise_seed_delta": "noise_seed_delta",
+    "emphasis": "emphasis",
+}
 _TITLE = re.compile(r"(.*?) ?\[([0-9a-f]{8,64})\]", re.DOTALL)
 _ENDING = re.compile(r"\.(?:safetensors|sft|ckpt)", re.IGNORECASE)
 
@@ -59,6 +64,7 @@ class Options:
     vae: str | None = None
     clip_skip: int | None = None
     noise_seed_delta: int | None = None
+    emphasis: str | None = None
 
 
 class OptionsBook:
@@ -111,7 +117,7 @@ def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
         "eta_noise_seed_delta": options.noise_seed_delta or 0,
         "randn_source": "CPU",
         "img2img_fix_steps": False,
-        "emphasis": "Original",
+        "emphasis": EMPHASES[options.emphasis or "original"],
     }
 
 
@@ -128,7 +134,7 @@ def read(
     problems: list[Problem] = []
     for key, value in values.items():
         name = f"{field}.{key}" if field else key
-        for_one_run = field and key in ("sd_model_checkpoint", *_NUMBERS)
+        for_one_run = field and key in ("sd_model_checkpoint", *_FIELDS)
         if value is None or (key in now and value == now[key] and not for_one_run):
             continue
         if key == "sd_model_checkpoint":
@@ -136,12 +142,12 @@ def read(
                 options = replace(options, checkpoint=checkpoint_of(value, models, name))
             except InvalidRequest as error:
                 problems += error.problems
-        elif key in _NUMBERS:
-            row = ROWS[_NUMBERS[key]]
-            number = row.read(value, problems)
-            bad = row.problems(number)
+        elif key in _FIELDS:
+            row = ROWS[_FIELDS[key]]
+            wish = row.read(value, problems)
+            bad = row.problems(wish)
             problems += [Problem(name, one.value, one.allowed) for one in bad]
-            options = options if bad else replace(options, **{_NUMBERS[key]: number})  # type: ignore[arg-type]
+            options = options if bad else replace(options, **{row.name: wish})  # type: ignore[arg-type]
         elif key in LACKING:
             if not is_one_of(value, LACKING[key]):
                 allowed = " or ".join(map(repr, LACKING[key])) or "nothing: choose by sd_model_checkpoint"

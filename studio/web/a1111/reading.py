@@ -182,7 +182,7 @@ class _Reading:
             self._problem("alwayson_scripts", name, "none: the studio has no scripts, as /sdapi/v1/scripts says")
 
     def _options(self) -> None:
-        """Checkpoint, VAE and clip skip: of `override_settings`, else as the visitor has chosen."""
+        """Checkpoint, VAE, clip skip and emphasis: of `override_settings`, else as the visitor has chosen."""
         overrides = self.body.get("override_settings", {})
         run_options = self.saved_options
         if not isinstance(overrides, dict):
@@ -201,6 +201,7 @@ class _Reading:
             "clip_skip": (run_options.clip_skip, "CLIP_stop_at_last_layers"),
             "vae_name": (run_options.vae or "", "sd_vae"),
             "noise_seed_delta": (run_options.noise_seed_delta, "eta_noise_seed_delta"),
+            "emphasis": (run_options.emphasis, "emphasis"),
         }
         for name, (
             value,

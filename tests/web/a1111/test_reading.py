@@ -232,6 +232,16 @@ def test_where_the_owner_has_chosen_another_vae_none_says_so() -> None:
         options.read({"sd_vae": "None"}, chosen, models)
 
 
+def test_the_emphasis_is_an_option() -> None:
+    assert asked(prompt="x", override_settings={"emphasis": "No norm"}).request.emphasis == "no_norm"
+    assert asked(chosen=Options(emphasis="comfyui"), prompt="x").request.emphasis == "comfyui"
+    chosen = Options(emphasis="no_norm")
+    assert asked(chosen=chosen, prompt="x", override_settings={"emphasis": "Original"}).request.emphasis == "original"
+    assert asked(prompt="x").request.emphasis == "original"
+    with pytest.raises(InvalidRequest, match=r"override_settings.emphasis: 'None' .*No norm \(no_norm\)"):
+        asked(prompt="x", override_settings={"emphasis": "None"})
+
+
 def test_clip_skip_is_obeyed_where_automatic1111_obeys_it() -> None:
     overrides = {"sd_model_checkpoint": "dreamland-xl", "CLIP_stop_at_last_layers": 1}
     assert asked(prompt="x", override_settings=overrides).request.clip_skip is None  # what suits SDXL is another layer
