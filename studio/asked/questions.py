@@ -37,6 +37,8 @@ RANGES: Mapping[str, Range] = {
     "evaluation": Range(low=0, high=999, whole=True),
     "width": requests.RANGES["width"],
     "height": requests.RANGES["height"],
+    "steps": Range(low=1, high=8, whole=True),  # of a figure, not of a picture that is kept
+    "guidance_scale": requests.RANGES["guidance_scale"],
 }
 _TEXTS = ("caption", "wrong_caption", "prompt")
 DECODABLE: Mapping[str, str] = {name: one.label for name, one in QUANTITIES.items() if one.kind == "state"}
@@ -159,12 +161,54 @@ class Architecture(Question):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepCost(Question):
+    """What one call of the U-Net computes, on latents and on pixels. Answered without a model call."""
+
+    name: ClassVar[str] = "cost"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Embeddings(Question):
     """What the text encoder makes of each token of a prompt: lengths, angles between them, and a map of them."""
 
     name: ClassVar[str] = "embeddings"
 
     prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewSteps(Question):
+    """The picture that a run of so few steps ends with, from the noise of this seed. It is not kept."""
+
+    name: ClassVar[str] = "few-steps"
+
+    prompt: str = ""
+    steps: int = 1
+    guidance_scale: float = 5.0
+    scheduler: SchedulerName = "dpmpp_2m"
+    noise_schedule: NoiseScheduleName = "automatic"
+    seed: int = 0
+
+    @property
+    def num_inference_steps(self) -> int:
+        """As the questions about schedules call it."""
+        return self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane(Question):
+    """Points of a plane on their way from noise to data whose best prediction is known. Answered without a model."""
+
+    name: ClassVar[str] = "plane"
+
+    scheduler: SchedulerName = "dpmpp_2m"
+    num_inference_steps: int = 8
+    seed: int = 0
+
+    @property
+    def noise_schedule(self) -> NoiseScheduleName:
+        """The scheduler's own."""
+        return "automatic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +257,10 @@ QUESTION_KINDS: Mapping[str, type[Question]] = {
         ErrorMap,
         RoundTrip,
         Architecture,
+        StepCost,
         Embeddings,
+        FewSteps,
+        Plane,
         DecodeQuantity,
         SelfAttention,
         Heads,
@@ -252,7 +299,7 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
     if problems:
         raise InvalidRequest(*problems)
     question = kind(**values)  # type: ignore[arg-type]
-    if isinstance(question, (ScheduleCurves, NoisedStart)) and (problems := _curve_problems(question)):
+    if isinstance(question, (ScheduleCurves, NoisedStart, FewSteps, Plane)) and (problems := _curve_problems(question)):
         raise InvalidRequest(*problems)
     return question
 
@@ -282,7 +329,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
     return text
 
 
-def _curve_problems(question: ScheduleCurves | NoisedStart) -> list[Problem]:
+def _curve_problems(question: ScheduleCurves | NoisedStart | FewSteps | Plane) -> list[Problem]:
     facts = SCHEDULERS[question.scheduler]
     problems = []
     if question.noise_schedule not in facts.noise_schedules:

@@ -16,7 +16,7 @@ from studio.asked.messages import Message
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.prompt import parse_prompt
-from studio.asked.questions import LookAgain, NoisedStart, Question, ScheduleCurves
+from studio.asked.questions import LookAgain, NoisedStart, Plane, Question, ScheduleCurves, StepCost
 from studio.asked.rows import MAX_PROMPT_CHARACTERS
 from studio.asked.template import NoWildcards, resolve_template, template_notices
 from studio.checkpoints.catalog import Catalog
@@ -90,11 +90,15 @@ class Asking:
         self._check(question.checkpoint)
         picture = await asyncio.to_thread(self._picture_of, question) if question.needs_image else None
         looked_at = self._looked_at(question, owner) if isinstance(question, LookAgain) else None
+        if isinstance(question, Plane):
+            return await asyncio.to_thread(self._plane, question)
         components = self._components()
         if components is None or components.name != question.checkpoint:
             raise Refused(Message("This can be seen once the checkpoint is loaded. Make a picture with it first."))
         if isinstance(question, ScheduleCurves):
             return await asyncio.to_thread(self._schedule, question, components)
+        if isinstance(question, StepCost):
+            return await asyncio.to_thread(self._cost, components)
         inquiry = Inquiry(question, owner, picture, looked_at)
         self._inquiries.add(inquiry)
         self._wake()
@@ -136,6 +140,16 @@ class Asking:
         checkpoint = self._catalog.checkpoints()[question.checkpoint].checkpoint
         native = checkpoint.native_width, checkpoint.native_height
         return resize(picture, question.resize_mode, question.width, question.height, native)
+
+    def _cost(self, components: Components) -> Answer:
+        from studio.engine.viewer.answers import cost_answer  # torch: there already, since components are
+
+        return cost_answer(components)
+
+    def _plane(self, question: Plane) -> Answer:
+        from studio.engine.viewer.plane_answer import plane_answer  # torch, which some engines read late
+
+        return plane_answer(question)
 
     def _schedule(self, question: ScheduleCurves, components: Components) -> Answer:
         from studio.engine.viewer.answers import schedule_answer  # torch: there already, since components are

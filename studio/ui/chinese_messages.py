@@ -22,6 +22,8 @@ def chinese_of(sentence: str) -> str | None:
 
 
 CHINESE_MESSAGES: Mapping[str, str] = {
+    "A figure of few steps is made "
+    "without LoRAs, and this prompt names one.": "少步数的插图不使用 LoRA，而这个提示词用到了。",
     "At most {} pictures at a time.": "一次最多 {1} 张图像。",
     "The outputs folder cannot be changed ({}).": "无法更改输出文件夹（{1}）。",
     "a day as 2026-11-29": "形如 2026-11-29 的日期",

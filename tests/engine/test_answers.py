@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load
 
@@ -20,7 +21,7 @@ from studio.asked.questions import Question, parse
 from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
 from studio.engine.viewer.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
-from tests.engine.conftest import Calls, ask, events_of, finish
+from tests.engine.conftest import Calls, ask, events_of, finish, pixels
 from tests.engine.test_recorder import header
 
 
@@ -112,6 +113,34 @@ def test_a_picture_goes_through_the_vae_and_back(loaded: DiffusionEngine) -> Non
     assert facts["psnr"] == pytest.approx(10 * np.log10(255**2 / error))
     assert facts["channels"][2]["mean"] == pytest.approx(float(tensors["mean"][2].mean()), abs=1e-5)
     assert not (tensors["reconstruction"] == tensors["reconstruction_of_sample"]).all()
+
+
+def test_a_figure_of_few_steps_is_the_picture_of_the_run_with_these_fields(loaded: DiffusionEngine) -> None:
+    fields: dict[str, Any] = {"prompt": "a red fox AND snow :0.5", "guidance_scale": 3.5, "seed": 11}
+    made = finish(loaded, ask(num_inference_steps=2, scheduler="euler_a", exact=True, **fields))
+    answer = inquire(loaded, "few-steps", steps=2, scheduler="euler_a", **fields)
+    assert answer.media_type == "image/png"
+    assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(loaded, made)).all()
+    with pytest.raises(Refused, match="LoRA"):
+        inquire(loaded, "few-steps", prompt="a fox <lora:line:1>")
+    with pytest.raises(InvalidRequest, match="steps"):
+        inquire(loaded, "few-steps", steps=9)
+
+
+def test_a_call_costs_what_its_layers_compute_on_latents_and_on_pixels(loaded: DiffusionEngine) -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from tests.tiny import tiny_components
+
+    cost = json.loads(inquire(loaded, "cost").content)
+    assert (cost["latents"]["shape"], cost["pixels"]["shape"]) == ([4, 8, 8], [3, 64, 64])
+    components = tiny_components()
+    # torch counts no fused attention on a CPU
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        components.unet(torch.randn(1, 4, 8, 8), 5, torch.randn(1, 77, components.unet.config.cross_attention_dim))
+    assert cost["latents"]["operations"] == counter.get_total_flops()
+    assert cost["pixels"]["operations"] > 50 * cost["latents"]["operations"]
 
 
 def test_the_architecture_is_that_of_the_loaded_model(loaded: DiffusionEngine) -> None:

@@ -14,6 +14,7 @@ from studio.asked.questions import (
     Architecture,
     Embeddings,
     ErrorMap,
+    FewSteps,
     ForwardProcess,
     LossCurve,
     NoisedStart,
@@ -23,10 +24,12 @@ from studio.asked.questions import (
 from studio.asked.schedulers import resolve_noise_schedule
 from studio.diffusion import forward
 from studio.diffusion.components import Components
+from studio.diffusion.cost import PIXEL_CHANNELS, operations
 from studio.diffusion.paths import path_of
 from studio.diffusion.schedule import make_schedule
 from studio.engine.viewer import noised_start
 from studio.engine.viewer.answer_format import json_answer, level_facts
+from studio.engine.viewer.few_steps import few_steps
 from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.noise_answers import error_map, forward_process, loss_curve
 from studio.engine.viewer.part_answers import architecture_answer, embeddings, round_trip
@@ -57,6 +60,8 @@ def slices(
         return round_trip(question, _fit(inquiry, components), components)
     if isinstance(question, Architecture):
         return architecture_answer(components, denoise, tokenizer_lock, synchronize)
+    if isinstance(question, FewSteps):
+        return few_steps(question, components, denoise, tokenizer_lock)
     if isinstance(question, Embeddings):
         return embeddings(question, components, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")
@@ -70,6 +75,22 @@ def _fit(inquiry: Inquiry, components: Components) -> Image.Image:
     grid = min(SIDE_GRID, components.native_width)
     width, height = (max(grid, round(side * factor / grid) * grid) for side in picture.size)
     return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def cost_answer(components: Components) -> Answer:
+    """What one call of the U-Net computes for one row, on the latents of a picture of the native size and on its
+    pixels. Needs no device and no engine's thread."""
+    height, width, scale = components.native_height, components.native_width, components.vae_scale_factor
+    tokens = int(components.text_encoders[0].module.config.max_position_embeddings)
+    shapes = {
+        "latents": (components.latent_channels, height // scale, width // scale),
+        "pixels": (PIXEL_CHANNELS, height, width),
+    }
+    spaces = {
+        name: {"shape": list(shape), "operations": operations(components, shape, tokens)}
+        for name, shape in shapes.items()
+    }
+    return json_answer({"checkpoint": components.name, **spaces})
 
 
 def schedule_answer(question: ScheduleCurves, components: Components) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine
-from studio.asked.fields import TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.picture.gallery import Gallery
 from studio.ui import session
 from studio.ui.blocks import WATCHING, html_block
@@ -37,6 +37,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
         show = html_block(
             "learn",
             value=noise_viewer.EMPTY,
+            events=("denoise",),
             **noise_viewer.props(PANELS),
             learn=words("learn"),
             machine=words("machine"),
@@ -52,4 +53,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
             if view["state"] != "running" or view["step"] is None:
                 yield noise_viewer.view_of(view)
 
+    async def denoise(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
+        owner = session.owner_of(request)
+        ask = await noise_viewer.denoising(engine, gallery, owner, event._data)
+        async for view in session.run(engine, gallery, owner, TAB, lambda: ImageToImage.parse(ask), attention=True):
+            if view["state"] != "running" or view["step"] is None:
+                yield noise_viewer.view_of(view) | {"is_from_picture": True}
+
+    show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     gr.on([run.click, prompt.submit], start, [prompt], [show], **WATCHING)

@@ -117,9 +117,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
 
     async def denoise(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
         owner = session.owner_of(request)
-        job_id = event._data.get("job")
-        job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
-        ask = await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, event._data)
+        ask = await denoising(engine, gallery, owner, event._data)
         async for view in follow(engine, gallery, owner, lambda: ImageToImage.parse(ask)):
             yield view
 
@@ -134,6 +132,13 @@ async def follow(
     async for view in session.run(engine, gallery, owner, TAB, ask, attention=True):
         if view["state"] not in ("running",) or view["step"] is None:
             yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
+
+
+async def denoising(engine: Engine, gallery: Gallery, owner: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the run that the panel of the forward process asks for; `values` are those of its event."""
+    job_id = values.get("job")
+    job = next((one for one in await engine.jobs(owner=owner) if one.job_id == job_id), None)
+    return await asyncio.to_thread(_again, job, _checkpoint(engine), gallery, owner, values)
 
 
 def _again(

@@ -5,41 +5,52 @@ import { fill, h, isVisible } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { machine } from "../../static/machine.js";
 import { openTab } from "../../static/opening.js";
-import { ask } from "../../viewer/static/ask.js";
+import { ask, askUntilLoaded } from "../../viewer/static/ask.js";
 import { Decodings } from "../../viewer/static/decoded.js";
 import { Painter } from "../../viewer/static/painter.js";
 import { PANELS } from "../../viewer/static/panels.js";
 import { Record } from "../../viewer/static/record.js";
+import { FIGURES } from "./figures.js";
+import { plane } from "./plane.js";
 
 const POLL = 200; // ms between looks at a growing record
-const LOOKS = 20; // one a second, at the blocks of a model that is still loading
 const PATIENCE = 30; // looks at a record that is not there, after its run has ended
 
 // `lights`: parts of the machine; the first of them opens this chapter. `panels`: figures, in the mode of the viewer in
-// which they are drawn. `start`: the share of the run at which it opens. `more`: what the noise viewer opens.
+// which they are drawn. `figures`: those of the tab itself, below. `start`: the share of the run at which it opens. `more`: what the noise viewer opens.
 const CHAPTERS = [
-  { name: "why", lights: ["steps", "output"], panels: ["timeline"] },
+  { name: "why", lights: ["steps", "output"], panels: ["timeline"], figures: ["kinds"] },
   { name: "forward", lights: ["noising", "latents", "picture"], panels: ["forward"], more: "forward" },
   {
     name: "reverse",
     lights: ["noise", "steps", "unet", "clean"],
     panels: ["timeline", "panes"],
     mode: "beginner",
+    figures: ["steps"],
     start: 0,
     more: "panes",
   },
   { name: "unet", lights: ["unet", "time"], panels: ["architecture"], more: "architecture" },
-  { name: "latent", lights: ["latents", "noise", "clean"], panels: ["timeline", "latent"], more: "latent" },
+  {
+    name: "latent",
+    lights: ["latents", "noise", "clean"],
+    panels: ["timeline", "latent"],
+    figures: ["cost"],
+    more: "latent",
+  },
   { name: "vae", lights: ["encoder", "decoder", "picture", "output"], panels: ["vae"], more: "vae" },
   { name: "training", lights: ["time", "unet", "noising"], panels: ["forward"], more: "forward" },
   {
     name: "words",
     lights: ["attention", "prompt", "text_encoder"],
     panels: ["timeline", "attention"],
+    figures: ["without"],
     more: "words",
   },
   { name: "guidance", lights: ["guidance", "unet"], panels: ["timeline", "guidance"], more: "guidance" },
   { name: "others", lights: ["picture", "encoder", "noise"], panels: [], more: "forward" },
+  // Beside the ten chapters
+  { name: "plane", lights: ["noise", "steps", "clean"], panels: [], figures: ["plane"], more: "schedules" },
 ];
 const START = 0.4; // the share of the run at which a chapter opens: shapes are there, and noise is left
 const ALONE = ["architecture", "forward", "vae"]; // panels that need no run
@@ -62,10 +73,10 @@ const CHAPTER_OF = {
   output: "why",
 };
 
-export function learn({ element, props, watch }) {
+export function learn({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.learn[key], values);
   // What all chapters share
-  const shared = { record: null, file: null, picture: null, own: false };
+  const shared = { record: null, file: null, own: false };
   const painter = new Painter();
   const drawing = machine({ words: props.machine, pick: (part) => open(CHAPTER_OF[part]) });
   const shown = h("p", { class: "ls-learn-shown", role: "status" });
@@ -73,7 +84,7 @@ export function learn({ element, props, watch }) {
     h(
       "button",
       { class: "ls-learn-number", type: "button", "data-chapter": name, onclick: () => open(name) },
-      h("b", {}, String(k + 1)),
+      name === "plane" ? null : h("b", {}, String(k + 1)),
       h("span", {}, say(`chapter.${name}`)),
     ),
   );
@@ -114,8 +125,10 @@ export function learn({ element, props, watch }) {
     current.draw();
   }
 
-  function buildChapter({ name, panels, mode = "expert", more }, k) {
+  function buildChapter({ name, panels, figures = [], mode = "expert", more }, k) {
     const context = contextOf(mode);
+    context.measuresLoss = name === "training";
+    const own = figures.map((figure) => [...FIGURES, plane].find((one) => one.name === figure).build(context));
     const parts = panels.map((panel) => ({
       name: panel,
       ...PANELS.find((one) => one.name === panel).build(context),
@@ -126,6 +139,7 @@ export function learn({ element, props, watch }) {
       { class: "ls-viewer", "data-mode": mode, "data-run": "there", role: "group", "aria-label": say("figure") },
       none,
       ...parts.map((part) => part.element),
+      ...own.map((one) => one.element),
     );
     figure.addEventListener("keydown", (event) => keys(event, context));
     const turn = (to, word) =>
@@ -143,6 +157,7 @@ export function learn({ element, props, watch }) {
         part.element.hidden = !usable;
         if (usable) part.draw(there ? record.evaluations[context.index] : null, total);
       }
+      for (const one of own) one.draw();
       const captions = props.captions[context.state.language];
       for (const line of figure.querySelectorAll("[data-caption]")) line.textContent = captions[line.dataset.caption];
     };
@@ -154,9 +169,9 @@ export function learn({ element, props, watch }) {
     const chapter = h(
       "article",
       { class: "ls-learn-chapter", "data-chapter": name },
-      h("h3", {}, `${k + 1}. ${say(`chapter.${name}`)}`),
+      h("h3", {}, name === "plane" ? say("chapter.plane") : `${k + 1}. ${say(`chapter.${name}`)}`),
       h("p", { class: "ls-learn-text" }, say(`chapter.${name}.text`)),
-      parts.length ? figure : null,
+      parts.length || own.length ? figure : null,
       h("div", { class: "ls-learn-tasks" }, line("try", "try"), line("question", "question")),
       h(
         "div",
@@ -165,7 +180,7 @@ export function learn({ element, props, watch }) {
         turn(k + 1, "next"),
         name === "others" ? leave("image", () => openTab("image_to_image")) : null,
         name === "others" ? leave("mask", () => openTab("inpaint")) : null,
-        more ? leave("more", () => toViewer(more)) : null,
+        more ? leave("more", () => toViewer(more, context)) : null,
       ),
     );
     return { element: chapter, context, draw: context.draw };
@@ -175,6 +190,7 @@ export function learn({ element, props, watch }) {
   function contextOf(mode) {
     const context = {
       say: (key, values) => fill(props.words[key], values),
+      tell: say,
       h,
       props,
       state: {
@@ -197,10 +213,15 @@ export function learn({ element, props, watch }) {
         context.draw();
       },
       walk: (index) => context.go(index),
-      show: toViewer,
-      value: () => ({ picture: shared.picture, checkpoint: context.checkpoint() }),
+      show: (panel) => toViewer(panel, context),
+      value: () => ({ picture: shared.record?.pictureId, checkpoint: context.checkpoint() }),
       checkpoint: () => shared.record?.run?.checkpoint || "",
-      trigger: () => {},
+      // A run that a panel asks for is the visitor's own, and is seen as it goes.
+      trigger(event, details) {
+        trigger(event, details);
+        shown.textContent = say("waiting");
+        open("reverse");
+      },
     };
     for (const name of ["record", "file"])
       Object.defineProperty(context, name, {
@@ -215,9 +236,10 @@ export function learn({ element, props, watch }) {
     return context;
   }
 
-  function toViewer(panel) {
+  /** Opens a panel of the noise viewer on the run and the evaluation that a chapter shows. */
+  function toViewer(panel, { index }) {
+    journey.request = { panel, index, record: shared.record };
     openTab("noise_viewer");
-    journey.showPanel?.(panel);
   }
 
   function keys(event, context) {
@@ -239,8 +261,9 @@ export function learn({ element, props, watch }) {
       if (shared.own) return;
       const record = new Record("sample", 0);
       record.take(await bytes.arrayBuffer());
+      record.isSample = true;
       shared.record = record;
-      shared.file = new File([await picture.blob()], "sample.png", { type: "image/png" });
+      shared.file = record.file = new File([await picture.blob()], "sample.png", { type: "image/png" });
       shown.textContent = say("shown", { prompt: record.run.prompt });
       illustrate(props.sample.picture);
       current.context.index = record.evaluations.length - 1;
@@ -266,14 +289,10 @@ export function learn({ element, props, watch }) {
     };
     const clean = record.clean && tiles(record.clean);
     drawing.show({ noise: tiles(record.evaluations[0].x_t), clean, output, picture: output });
-    // Asked again while the model is loading. Without an answer the drawing keeps the usual blocks, without shapes.
-    for (let k = 0; k < LOOKS && shared.record === record; k++) {
-      try {
-        return drawing.fit(await ask("architecture", { checkpoint: record.run.checkpoint }));
-      } catch {
-        await new Promise((done) => setTimeout(done, 1000));
-      }
-    }
+    // Without an answer the drawing keeps the usual blocks, without shapes.
+    const question = () => ask("architecture", { checkpoint: record.run.checkpoint });
+    const answer = await askUntilLoaded(question, () => shared.record === record).catch(() => null);
+    if (answer && shared.record === record) drawing.fit(answer);
   }
 
   let round = 0;
@@ -287,6 +306,7 @@ export function learn({ element, props, watch }) {
     shared.job = run.job;
     const own = ++round;
     const record = new Record(run.job, 0);
+    record.isFromPicture = run.is_from_picture;
     shown.textContent = say("waiting");
     for (let misses = 0; own === round; ) {
       const news = await record.grow().catch(() => "none");
@@ -295,7 +315,6 @@ export function learn({ element, props, watch }) {
         if (shared.record !== record) {
           shared.record = record;
           shared.file = null;
-          shared.picture = null;
         }
         if (news === "new") {
           const { total } = record.run;
@@ -317,8 +336,8 @@ export function learn({ element, props, watch }) {
   }
   /** The finished picture of the visitor's run is there. */
   function finish(run) {
-    if (shared.picture === run.picture) return;
-    shared.picture = run.picture;
+    if (shared.record.pictureId === run.picture) return;
+    shared.record.pictureId = run.picture;
     shared.file = null;
     illustrate(`/picture/${run.picture}`);
     current.draw();

@@ -8,9 +8,22 @@ import { svg } from "./chart.js";
     to show. */
 export async function ask(name, fields, file = null) {
   const answer = await fetch(`/ask/${name}?${new URLSearchParams(fields)}`, file ? { method: "POST", body: file } : {});
-  if (!answer.ok) throw new Error(await answer.text());
+  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { status: answer.status });
   const json = (answer.headers.get("content-type") || "").includes("json");
   return json ? answer.json() : readTensors(await answer.arrayBuffer());
+}
+
+/** What act() resolves to. A question that the studio cannot answer yet, as while the model is loading, is asked again once
+    a second, at most `times` times in all; `stays()` says whether anybody still waits. */
+export async function askUntilLoaded(act, stays = () => true, times = 20) {
+  for (let k = 1; ; k++) {
+    try {
+      return await act();
+    } catch (failure) {
+      if (failure.status !== 409 || k >= times || !stays()) throw failure;
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
 }
 
 /** The newest answer wins: `latest(job)` runs an async job and returns undefined if a newer one has begun. */

@@ -139,6 +139,7 @@ export const panel = {
     /** The runs that left this one, for the timeline; empty until the answer has come. */
     context.childrenOf = () => {
       if (runOfTree !== context.record.job) context.children = [];
+      if (!context.online) return [];
       fetchTree();
       return context.children || [];
     };
@@ -238,6 +239,7 @@ export const panel = {
 
     return {
       element,
+      available: (record) => !record.isSample,
       draw() {
         const { record, index } = context;
         const { run } = record;

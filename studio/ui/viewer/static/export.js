@@ -74,7 +74,7 @@ export const panel = {
     }
     return {
       element,
-      available: (record) => !!record?.ended,
+      available: (record) => !!record?.ended && !record.isSample,
       draw() {
         const { record } = context;
         // At least one picture: unticking the last box ticks the predicted picture.

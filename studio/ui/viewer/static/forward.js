@@ -161,6 +161,7 @@ export const panel = {
         slider.max = here.a.length - 1;
         status.textContent = "";
         context.draw();
+        if (context.measuresLoss) losses();
       } catch (failure) {
         status.textContent = failure.message || say("ask.failed");
       }
@@ -254,7 +255,7 @@ export const panel = {
     const count = () => stepsLeft(positions, Number(slider.value));
     function drawDenoise() {
       const steps = count();
-      denoise.hidden = how.hidden = !context.online || !positions.length;
+      denoise.hidden = how.hidden = !positions.length;
       denoise.disabled = !steps;
       denoise.textContent = say("forward.denoise", { steps });
     }
@@ -264,7 +265,12 @@ export const panel = {
       if (again(`${context.picture.key} ${caption.value} ${slider.value}`)) return;
       const many = positions.length;
       const strength = strengthFor(many, count());
-      const question = { job: context.record?.job, prompt: caption.value, steps: many, strength };
+      const question = {
+        job: context.online ? context.record?.job : null,
+        prompt: caption.value,
+        steps: many,
+        strength,
+      };
       if (!context.picture.file) return context.trigger("denoise", { ...question, picture: context.picture.key });
       const pixelCanvas = document.createElement("canvas");
       drawBytes(pixelCanvas, here.pixels, here.size);

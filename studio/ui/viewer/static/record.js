@@ -84,6 +84,10 @@ export class Record {
     this.evaluations = []; // of Evaluation
     this.clean = null; // the latents at the end, once the run is complete
     this.picture = null; // the finished one as a canvas, once the run has ended
+    this.isSample = false; // of the page's own files: the studio knows no such run
+    this.isFromPicture = false; // begun at a picture and not at pure noise, where the tab Learn knows it
+    this.file = null; // the finished picture of the sample's run, as a file
+    this.pictureId = null; // the finished picture of another run, where it is known
     this.decoder = null; // {weight, bias, scale}
     this.shape = null; // [channels, height, width] of the latents
     this.computed = new Map(); // quantities computed so far, the least recently used first

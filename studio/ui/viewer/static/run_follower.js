@@ -30,6 +30,32 @@ export function runFollower({ context, viewer, player, empty }) {
     state.start = undefined;
     follow();
   }
+  /** Opens a run whose record is there already: the sample's, or the one in the tab Learn. */
+  function openRecord(record, index) {
+    chosenRun = {
+      job: record.job,
+      image: record.image,
+      record,
+      ended: true,
+      message: "",
+      picture: record.pictureId,
+      checkpoint: record.run.checkpoint,
+      pageJob: pageRun.job,
+    };
+    state.start = undefined;
+    if (context.record !== record) put(record);
+    context.index = index;
+    state.follow = index >= record.evaluations.length - 1;
+    follow();
+  }
+  /** Puts a record into the viewer. */
+  function put(record) {
+    // The file that stands for the sample's picture leaves with the sample.
+    if (context.file && context.file === context.record?.file) context.file = null;
+    context.record = viewer.record = record;
+    if (record.file) context.file = record.file;
+    player.pause();
+  }
   /** The run in the viewer: the one that the server sent, or the one that was chosen since. */
   function value() {
     const next = props.value || {};
@@ -56,11 +82,12 @@ export function runFollower({ context, viewer, player, empty }) {
     if (!run.job || !isVisible(viewer)) return context.draw();
     let record = context.record;
     if (!record || record.job !== run.job || record.image !== (run.image || 0)) {
-      record = context.record = viewer.record = new Record(run.job, run.image || 0);
+      record = new Record(run.job, run.image || 0);
+      put(record);
       context.index = 0;
       state.follow = state.start === undefined;
-      player.pause();
     }
+    if (record.isSample) return context.draw(); // all of it is here
     while (round === poll && isVisible(viewer)) {
       let news;
       try {
@@ -108,5 +135,5 @@ export function runFollower({ context, viewer, player, empty }) {
     true,
   );
 
-  return { follow, open, value, requestCount: () => requestCount };
+  return { follow, open, openRecord, value, requestCount: () => requestCount };
 }

@@ -55,8 +55,11 @@ export function viewer({ element, props, watch, trigger }) {
     caption,
     trigger,
   };
-  context.show = journey.showPanel = show;
-  context.online = props.panels.includes("branches"); // a replay has no studio to ask
+  context.show = show;
+  // Whether the studio can be asked about this run: a replay has no studio, and the sample's run is in no studio.
+  Object.defineProperty(context, "online", {
+    get: () => props.panels.includes("branches") && !context.record?.isSample,
+  });
   context.decodings = new Decodings(context);
   context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
 
@@ -281,10 +284,11 @@ export function viewer({ element, props, watch, trigger }) {
 
   function drawHead(record, now, total) {
     if (!record.decoder && state.how === "fast") state.how = "channels";
-    if (!record.run.model?.tiny_decoder && state.how === "tiny") state.how = record.decoder ? "fast" : "channels";
+    const isMissing = (how) =>
+      (how === "tiny" && !record.run.model?.tiny_decoder) || (["tiny", "vae"].includes(how) && !context.online);
+    if (isMissing(state.how)) state.how = record.decoder ? "fast" : "channels";
     drawPicks(hows);
-    for (const button of hows.buttons)
-      if (button.dataset.how === "tiny") button.hidden = !record.run.model?.tiny_decoder;
+    for (const button of hows.buttons) button.hidden = isMissing(button.dataset.how);
     hows.buttons[0].disabled = !record.decoder;
     recordingLine.textContent = recordingNote(record, context.index, say);
     recordingLine.hidden = !recordingLine.textContent;
@@ -335,7 +339,7 @@ export function viewer({ element, props, watch, trigger }) {
     } else if (event.key === "l" && (hasLetterKeys() || viewer.contains(event.target))) set({ loop: !state.loop });
   }
 
-  const { follow, open, value, requestCount } = runFollower({ context, viewer, player, empty });
+  const { follow, open, openRecord, value, requestCount } = runFollower({ context, viewer, player, empty });
   Object.assign(context, { open, value });
 
   watch("value", follow);
@@ -346,6 +350,13 @@ export function viewer({ element, props, watch, trigger }) {
     if (!entries.at(-1).isIntersecting) {
       if (!isVisible(viewer)) forget();
       return;
+    }
+    const { request } = journey;
+    journey.request = null;
+    if (request) {
+      if (request.record) openRecord(request.record, request.index);
+      else follow();
+      return show(request.panel);
     }
     if (performance.now() - journey.toViewerAt > STAY) trigger("seen", { request_count: requestCount() });
     follow();
