@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import ClassVar
 
 from studio.asked import requests
-from studio.asked.fields import RESIZE_MODES, ResizeModeName
+from studio.asked.fields import RESIZE_MODES, ResizeModeName, TextToImage
 from studio.asked.messages import Message
 from studio.asked.problems import (
     MAX_IMAGE_BYTES,
@@ -193,6 +193,19 @@ class FewSteps(Question):
     def num_inference_steps(self) -> int:
         """As the questions about schedules call it."""
         return self.steps
+
+    @property
+    def request(self) -> TextToImage:
+        """The run whose picture this is."""
+        return TextToImage(
+            prompt=self.prompt,
+            checkpoint=self.checkpoint,
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            noise_schedule=self.noise_schedule,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

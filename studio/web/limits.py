@@ -11,11 +11,11 @@ from typing import Any, cast
 from studio.answered.engine import Engine, EngineStatus, Refused
 from studio.answered.models import Checkpoint
 from studio.asked import orders
-from studio.asked.guest_rules import Rules, check_text
+from studio.asked.guest_rules import Rules, check_text, with_locked
 from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Quota, Submission
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.questions import Question
+from studio.asked.questions import FewSteps, Question
 from studio.ui.text import say
 from studio.web import guest_view
 from studio.web.access import EVERYBODY, PASSWORD, PROGRAMS, Access
@@ -130,9 +130,19 @@ class LimitedEngine:
                     question = replace(question, wildcards=rules.wildcards)
             case orders.Speed() if not self._may_name(question.checkpoint, rules):
                 return None
+        if isinstance(question, FewSteps):
+            self._check_picture(question, rules)
         for field, text in question.texts.items() if isinstance(question, Question) else ():
             check_text(text, rules, field=field)
         return await self._engine.ask(question, owner=owner)
+
+    def _check_picture(self, question: FewSteps, rules: Rules) -> None:
+        """A picture that a question makes is bound by what binds a run. Raises InvalidRequest or Refused."""
+        if self.board.now.frozen:
+            raise Refused(say("share.frozen"), kind="unavailable")
+        if rules.safety_checker:  # nothing is shown that it has not looked at
+            raise Refused(Message("The owner of this studio has the safety checker on, which looks at runs only."))
+        with_locked(question.request, rules)
 
     async def order(self, order: orders.ModelOrder) -> None:
         """As `Engine.order`; a guest's wish for a checkpoint that they may not use is one for none."""

@@ -18,7 +18,7 @@ from studio.asked.fields import TextToImage
 from studio.asked.guest_rules import Rules
 from studio.asked.orders import ModelList, ModelPicture, PrepareCheckpoint, Speed, SubmitRun, Tokens
 from studio.asked.problems import InvalidRequest
-from studio.asked.questions import Architecture, LossCurve
+from studio.asked.questions import Architecture, FewSteps, LossCurve
 from studio.ui.text import say
 from studio.web.access import Access
 from studio.web.board import NAME, Board, Decisions
@@ -139,6 +139,22 @@ def test_a_caption_of_the_viewer_has_no_refused_word(studio: Studio) -> None:
     with pytest.raises(InvalidRequest, match="wrong_caption: the word 'nude'"):
         studio.ask(LossCurve(checkpoint=BUILT_IN.name, image=b"x", caption="a lake", wrong_caption="a NUDE"))
     studio.ask(LossCurve(checkpoint=BUILT_IN.name, image=b"x", caption="a lake"))
+
+
+def test_a_picture_that_a_question_makes_is_bound_by_what_binds_a_run(studio: Studio) -> None:
+    question = FewSteps(checkpoint=BUILT_IN.name, prompt="a lake", guidance_scale=3)
+    studio.ask(question)
+    with pytest.raises(InvalidRequest, match="'nude'"):
+        studio.ask(replace(question, prompt="a NUDE"))
+    studio.board.decide({"locked": {"guidance_scale": 7}})
+    with pytest.raises(InvalidRequest, match="guidance_scale"):
+        studio.ask(question)
+    studio.board.decide({"locked": {}, "safety_checker": True})
+    with pytest.raises(Refused, match="safety checker"):
+        studio.ask(question)
+    studio.board.decide({"safety_checker": False, "frozen": True})
+    with pytest.raises(Refused):
+        studio.ask(question)
 
 
 def test_a_guests_job_carries_the_rules_and_the_owners_none(studio: Studio) -> None:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from studio.answered.engine import Answer, Refused
-from studio.asked.fields import TextToImage
 from studio.asked.messages import Message
 from studio.asked.questions import FewSteps
 from studio.asked.resolved import resolve
@@ -28,16 +27,7 @@ def few_steps(
 
     Raises Refused for a prompt that names a LoRA, and for a scheduler that cannot run what the checkpoint predicts.
     """
-    request = TextToImage(
-        prompt=question.prompt,
-        checkpoint=question.checkpoint,
-        num_inference_steps=question.steps,
-        guidance_scale=question.guidance_scale,
-        scheduler=question.scheduler,
-        noise_schedule=question.noise_schedule,
-        seed=question.seed,
-    )
-    resolved = resolve(request, components.suits, exact=True)
+    resolved = resolve(question.request, components.suits, exact=True)
     if resolved.prompt.loras:
         raise Refused(Message("A figure of few steps is made without LoRAs, and this prompt names one."))
     with tokenizer_lock:
