@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from studio.answered.engine import EngineStatus, TokensAnswer
+from studio.answered.engine import EngineStatus, Refused, TokensAnswer
 from studio.answered.models import MemoryUse, ModelsNow
 from studio.asked.fields import TextToImage
 from studio.asked.guest_rules import Rules
