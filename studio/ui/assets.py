@@ -36,6 +36,7 @@ STYLES = (
     "learn/static/learn.css",
     "static/machine.css",
     "picture_sheet/static/sheet.css",
+    "queue/static/queue.css",
     "static/sharing.css",
     "static/shortcuts.css",
 )

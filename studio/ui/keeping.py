@@ -21,6 +21,11 @@ from studio.ui.blocks import QUIET
 VERSION = 1
 
 
+def storage_key(tab: str) -> str:
+    """Where the browser keeps a tab's fields."""
+    return f"latent-studio-{tab}"
+
+
 def keeper(key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of an event that keeps `fields` (components by name) under `key`; it runs in the browser alone."""
     pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(fields))

@@ -18,12 +18,12 @@ from PIL import Image
 
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
-from studio.ui import picker, render, session, theme
+from studio.ui import keeping, picker, render, session, theme
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
-from studio.ui.generate import api, generate_tab, image_to_image, inpaint, stored_fields, text_to_image, vae
+from studio.ui.generate import api, generate_tab, image_to_image, inpaint, text_to_image, vae
 from studio.ui.learn import tab as learn_tab
 from studio.ui.library import tab as library_tab
 from studio.ui.models import api as models_api
@@ -56,7 +56,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
             sharing=words("sharing"),
             shortcuts=words("shortcuts"),
             forms=[
-                *(stored_fields.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
+                *(keeping.storage_key(tab) for tab in (text_to_image.TAB, image_to_image.TAB, inpaint.TAB)),
                 noise_viewer.STORAGE,
                 compare_tab.STORAGE,
             ],

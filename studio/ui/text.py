@@ -21,6 +21,7 @@ from studio.ui import language
 from studio.ui.chinese_spacing import spaced
 from studio.ui.language import speaking
 from studio.ui.learn_texts import LEARN
+from studio.ui.queue_texts import QUEUE
 
 DEFAULT_LANGUAGE = language.DEFAULT
 
@@ -1754,7 +1755,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"], **LEARN["en"]}}
+COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"]}}
 
 
 @cache
@@ -1765,7 +1766,7 @@ def column(name: str) -> Mapping[str, str]:
         return english
     from studio.ui.chinese import CHINESE  # read by the first visitor who wants it, not by every start
 
-    return {**english, **SHARING[name], **LEARN[name], **CHINESE}
+    return {**english, **SHARING[name], **LEARN[name], **QUEUE[name], **CHINESE}
 
 
 def say(key: str, /, **values: object) -> str:

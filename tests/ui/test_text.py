@@ -15,7 +15,9 @@ from studio.ui import text
 
 UI = Path(text.__file__).parent
 PYTHON = sorted(
-    p for p in UI.rglob("*.py") if p.name not in ("text.py", "learn_texts.py", "chinese.py", "chinese_messages.py")
+    p
+    for p in UI.rglob("*.py")
+    if p.name not in ("text.py", "learn_texts.py", "queue_texts.py", "chinese.py", "chinese_messages.py")
 )
 SCRIPTS = sorted(UI.rglob("*.js"))
 # The login page and the terminal speak from the same catalogue.
@@ -28,6 +30,7 @@ PREFIXES = {
     "library/": "library",
     "models/": "models",
     "learn/": "learn",
+    "queue/": "queue",
     "static/machine.js": "machine",
     "picture_sheet/": "picture_sheet",
 }  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's

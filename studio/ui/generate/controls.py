@@ -19,6 +19,7 @@ from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
 from studio.ui.generate import control, noise, prompt_helper, vae
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
+from studio.ui.queue import panel as queue
 from studio.ui.render import strength_sentence
 from studio.ui.text import say, words
 
@@ -133,6 +134,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     fold, noise_fields = noise.build(tab)
     components |= noise_fields
     noise.connect(fold, components)
+    queue.build(tab)
     with gr.Row(elem_classes="ls-go"):
         generate = gr.Button(say("generate"), variant="primary", elem_id=f"{tab}-generate", elem_classes="ls-generate")
         # The stage (stage.js) handles its clicks: only it knows which run is meant.

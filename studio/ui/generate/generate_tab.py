@@ -93,5 +93,5 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
     controls = generate_tab.controls
     outputs = {name: fields[name] for name in stored_fields.restorable_names(controls)} | {"aspect": controls.aspect}
     others = [controls.before, fields["controls"], generate_tab.examples]
-    keeping.restore(demo, stored_fields.storage_key(controls.tab), outputs, others, fields_back)
+    keeping.restore(demo, keeping.storage_key(controls.tab), outputs, others, fields_back)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

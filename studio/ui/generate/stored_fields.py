@@ -27,12 +27,9 @@ def restorable_names(controls: Controls) -> list[str]:
 def connect(controls: Controls) -> None:
     """Store the fields in the browser whenever one changes."""
     components = {name: controls.fields[name] for name in restorable_names(controls)}
-    gr.on([field.change for field in components.values()], **keeping.keeper(storage_key(controls.tab), components))
-
-
-def storage_key(tab: str) -> str:
-    """Where the browser keeps a tab's fields."""
-    return f"latent-studio-{tab}"
+    gr.on(
+        [field.change for field in components.values()], **keeping.keeper(keeping.storage_key(controls.tab), components)
+    )
 
 
 def reusable(controls: Controls) -> list[Any]:

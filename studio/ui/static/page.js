@@ -13,6 +13,7 @@ import { learn } from "../learn/static/learn.js";
 import { library } from "../library/static/library.js";
 import { models } from "../models/static/models.js";
 import { comparedRun, pictureSheet, settingsButton } from "../picture_sheet/static/sheet.js";
+import { queue } from "../queue/static/queue.js";
 import { viewer } from "../viewer/static/viewer.js";
 import { examples, header, landmarks, sentence } from "./controls.js";
 import { showFailure } from "./elements.js";
@@ -35,6 +36,7 @@ const BLOCKS = {
   models,
   offer,
   pictureSheet,
+  queue,
   sentence,
   settingsButton,
   stage,

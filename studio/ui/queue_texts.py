@@ -1,0 +1,71 @@
+"""The texts of the fold Queue, in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+QUEUE: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "queue.label": "Queue",
+        "queue.help": "One after the other, each with the settings of the moment when it is added, without ControlNet "
+        "pictures. Keep this browser tab open.",
+        "queue.help_pictures": "One after the other, each with the settings of the moment when it is added, without "
+        "ControlNet pictures. Keep this browser tab open; pictures that you choose here do not survive a reload.",
+        "queue.prompts": "Many prompts, one a line",
+        "queue.add_prompts": "Add these prompts",
+        "queue.add": "Add the prompt above",
+        "queue.pictures": "Choose pictures…",
+        "queue.no_prompts": "Write at least one prompt, one a line.",
+        "queue.no_picture": "Give a picture to start from first.",
+        "queue.no_prompt": "Picture without a prompt",
+        "queue.full": "At most {most} can wait: the last {left} were not added.",
+        "queue.waiting": "What waits, in its order",
+        "queue.done": "Made by the queue",
+        "queue.count": "{count} waiting",
+        "queue.paused": "{count} waiting, paused",
+        "queue.pause": "Pause",
+        "queue.go_on": "Go on",
+        "queue.empty": "Remove all that wait",
+        "queue.running": "is being made",
+        "queue.step": "step {index} of {total}",
+        "queue.up": "Earlier: {name}",
+        "queue.down": "Later: {name}",
+        "queue.again": "Try again: {name}",
+        "queue.remove": "Remove: {name}",
+        "queue.forever": "Generate forever: when a run has ended, the next one begins",
+        "queue.forever_fixed": "The seed is fixed, so every picture is the same. Press Random for others.",
+        "queue.forever_stopped": "Generate forever is off: the run was stopped.",
+        "queue.forever_failed": "Generate forever is off: the run gave no picture.",
+    },
+    "zh": {
+        "queue.label": "队列",
+        "queue.help": "依次生成，每张使用加入时的设置，不含 ControlNet 图像。请保持此浏览器标签页打开。",
+        "queue.help_pictures": "依次生成，每张使用加入时的设置，不含 ControlNet 图像。请保持此标签页打开；"
+        "在此选择的图像在重新加载后不再保留。",
+        "queue.prompts": "多条提示词，每行一条",
+        "queue.add_prompts": "加入这些提示词",
+        "queue.add": "加入上方提示词",
+        "queue.pictures": "选择图像…",
+        "queue.no_prompts": "请至少写一条提示词，每行一条。",
+        "queue.no_picture": "请先提供一张起始图像。",
+        "queue.no_prompt": "没有提示词的图像",
+        "queue.full": "最多可有 {most} 项等待：最后 {left} 项未加入。",
+        "queue.waiting": "等待中的项目（按顺序）",
+        "queue.done": "队列已生成",
+        "queue.count": "{count} 项等待中",
+        "queue.paused": "{count} 项等待中，已暂停",
+        "queue.pause": "暂停",
+        "queue.go_on": "继续",
+        "queue.empty": "移除所有等待项",
+        "queue.running": "正在生成",
+        "queue.step": "第 {index} 步，共 {total} 步",
+        "queue.up": "提前：{name}",
+        "queue.down": "延后：{name}",
+        "queue.again": "重试：{name}",
+        "queue.remove": "移除：{name}",
+        "queue.forever": "持续生成：一次运行结束后开始下一次",
+        "queue.forever_fixed": "种子已固定，因此每张图像都相同。要得到不同的图像，请点“随机”。",
+        "queue.forever_stopped": "持续生成已关闭：运行已被停止。",
+        "queue.forever_failed": "持续生成已关闭：运行没有得到图像。",
+    },
+}
