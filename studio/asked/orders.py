@@ -206,6 +206,14 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WildcardNames:
+    """Which wildcard files may a prompt name? Answered by their names in alphabetical order. `allowed`: whether this
+    visitor may use them; without that there are none."""
+
+    allowed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """How fast is this checkpoint at this size, else at another? Answered by `Pace`, or None before any run."""
 

@@ -85,6 +85,10 @@ class Asking:
         notices = (*template_notices(question.text), *resolved.notices, *answer.notices)
         return TokensAnswer(**{**dataclasses.asdict(answer), "notices": notices})
 
+    def wildcard_names(self) -> tuple[str, ...]:
+        """The wildcard files that a prompt may name."""
+        return self._wildcards.names()
+
     async def inquire(self, question: Question, *, owner: str) -> Answer:
         """An uploaded picture is decoded on a thread of its own. Raises InvalidRequest, UnknownJob or Refused."""
         self._check(question.checkpoint)

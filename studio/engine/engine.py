@@ -270,6 +270,10 @@ class DiffusionEngine:
             width, height = width or entry.checkpoint.native_width, height or entry.checkpoint.native_height
         return self._paces.of(checkpoint, width, height)
 
+    def wildcard_names(self) -> tuple[str, ...]:
+        """See `WildcardNames`. Looks through the folders."""
+        return self._asking.wildcard_names()
+
     async def ask(self, question: Tokens) -> TokensAnswer:
         """How a text is tokenized. Raises InvalidRequest or Refused."""
         return await self._asking.tokens(question)

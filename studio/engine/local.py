@@ -89,6 +89,8 @@ class LocalEngine:
                 return await self.engine.inquire(question, owner=owner)
             case orders.Tokens():
                 return await self.engine.ask(question)
+            case orders.WildcardNames():
+                return await asyncio.to_thread(self.engine.wildcard_names) if question.allowed else ()
             case orders.Speed():
                 return self.engine.pace(question.checkpoint, question.width, question.height)
             case orders.Cells():

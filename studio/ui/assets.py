@@ -31,6 +31,7 @@ STYLES = (
     "viewer/static/viewer.css",
     "compare/static/compare.css",
     "generate/static/helper.css",
+    "generate/static/prompt_box.css",
     "library/static/library.css",
     "models/static/models.css",
     "learn/static/learn.css",

@@ -128,6 +128,8 @@ class LimitedEngine:
                 question = replace(question, models=rules.models)
                 if isinstance(question, orders.Tokens):
                     question = replace(question, wildcards=rules.wildcards)
+            case orders.WildcardNames():
+                question = replace(question, allowed=question.allowed and rules.wildcards)
             case orders.Speed() if not self._may_name(question.checkpoint, rules):
                 return None
         if isinstance(question, FewSteps):

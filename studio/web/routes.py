@@ -40,6 +40,7 @@ from studio.ui.text import in_english, spoken
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 from studio.web.picture_settings import PictureSettings
+from studio.web.prompt_names import PromptNames
 from studio.web.upload_room import UploadRoom
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -95,6 +96,7 @@ class Routes:
                 Route("/sheet/{job_id}.png", self.compare_sheet),
                 Route("/sheet/{job_id}.csv", self.compare_timings),
                 Route("/ask/control-map", self.control_map, methods=["POST"]),
+                Route("/ask/prompt-names", PromptNames(engine).answer),
                 Route("/ask/picture-settings", PictureSettings(engine, room).answer, methods=["POST"]),
                 Route("/ask/{name}", self.ask, methods=["GET", "POST"]),
                 Route("/models-found", self.list_of_models),

@@ -148,6 +148,8 @@ class FakeModels:
                 notices = parse_prompt(question.text, negative=question.negative).notices
                 chunks = max(1, -(-len(pieces) // 75))
                 return TokensAnswer(count=len(pieces), chunks=chunks, pieces=pieces, notices=notices)
+            case orders.WildcardNames():
+                return ("animals/birds", "colors") if question.allowed else ()
             case orders.Speed():
                 return Pace(width=128, height=128, seconds_per_row={8: 0.02}, seconds_per_picture=0.05)
             case orders.ModelList():

@@ -64,3 +64,15 @@ def test_a_control_character_is_said_and_the_rest_is_counted() -> None:
     said = ["2 tokens, 1 chunk", "U+0007 is a control character and is left out."]
     assert line("a fo\x07x") == said
     assert line("a fo\x07x", loading=True) == said[1:]
+
+
+class Choosing(Counting):
+    """An engine that remarks on the words that a template's seed has chosen."""
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        return TokensAnswer(count=2, chunks=1, pieces=("(a", "fox"), notices=parse_prompt("(a fox").notices)
+
+
+def test_the_remarks_on_a_template_are_those_on_its_chosen_words() -> None:
+    said = asyncio.run(token_line(Choosing(), "tiny", "(a {fox|fox}")).split("\n")  # type: ignore[arg-type]
+    assert [words for words in said if "bracket" in words] == list(parse_prompt("(a fox").notices)

@@ -30,7 +30,9 @@ async def token_line(
         else:
             count = _count(answer)
             counts.append(say("prompts.negative", words=count) if negative else count)
-            notices = tuple(dict.fromkeys((*answer.notices, *parsed.notices)))
+            # Of a template the remarks are those of the text that was chosen: they would stand twice, in other words.
+            own = () if template_notices(text) else parsed.notices
+            notices = tuple(dict.fromkeys((*answer.notices, *own)))
         notices = tuple(dict.fromkeys((*template_notices(text), *notices)))
         problems = [str(problem) for problem in parsed.problems]
         remarks += [say("prompts.negative", words=words) if negative else words for words in (*notices, *problems)]

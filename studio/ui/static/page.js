@@ -7,6 +7,7 @@ import { helper } from "../generate/static/helper.js";
 import { liveMode } from "../generate/static/live.js";
 import { mask } from "../generate/static/mask.js";
 import { drop, offer } from "../generate/static/picture.js";
+import { promptBoxes } from "../generate/static/prompt_box.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
 import { learn } from "../learn/static/learn.js";
@@ -60,4 +61,5 @@ export function mount(name, { element, watch, words, ...rest }) {
 }
 
 liveMode();
+promptBoxes();
 passOpenLists();

@@ -10,6 +10,12 @@ const SHORTCUTS = {
     [["Ctrl", "Enter"], "start"],
     [["Esc"], "stop"],
   ],
+  prompt: [
+    [["Ctrl", "↑"], "more"],
+    [["Ctrl", "↓"], "less"],
+    [["↑", "↓"], "name"],
+    [["Enter"], "take"],
+  ],
   film: [
     [["←", "→"], "step"],
     [["PageUp", "PageDown"], "five"],

@@ -1,0 +1,191 @@
+/* What every prompt field of the page can do: Ctrl+Up and Ctrl+Down change a weight, names are completed while they are
+   typed, and brackets without a partner and unknown names are underlined. The field stays a plain one: all of this lies
+   behind it or below it. */
+
+import { fill, h } from "../../static/elements.js";
+import { marksOf, offersAt } from "./prompt_names.js";
+import { weigh } from "./prompt_weight.js";
+
+const ADDRESS = "/ask/prompt-names";
+const FRESH_FOR = 30000; // ms for which the names are not asked for again
+const FIELDS = '[id$="-prompt"] textarea, [id$="-negative_prompt"] textarea';
+
+let names = { loras: [], embeddings: [], wildcards: [], isComplete: false };
+let askedAt = Number.NEGATIVE_INFINITY;
+const attached = new WeakSet();
+
+/** Asks for the names again when they may have changed; those of before stay where the studio does not answer. Tells
+    whether they came anew. */
+async function freshNames() {
+  if (performance.now() - askedAt < FRESH_FOR) return false;
+  askedAt = performance.now();
+  const answer = await fetch(ADDRESS).catch(() => null);
+  if (answer?.ok) names = await answer.json();
+  return answer?.ok;
+}
+
+/** Replaces a part of a field as typing does, so that Ctrl+Z takes it back and Gradio notices. */
+function put(field, start, end, text) {
+  field.setSelectionRange(start, end);
+  // The only way into the browser's undo history; it tells the field's listeners itself.
+  if (!document.execCommand("insertText", false, text)) {
+    field.setRangeText(text, start, end, "end");
+    field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  }
+}
+
+function changeWeight(field, up) {
+  const change = weigh(field.value, field.selectionStart, field.selectionEnd, up);
+  if (!change) return;
+  put(field, change.start, change.end, change.put);
+  field.setSelectionRange(change.start + change.select[0], change.start + change.select[1]);
+}
+
+/** Everything of one field. */
+function attach(field) {
+  const words = window.studioLanguage.words("prompt_box");
+  const list = h("ul", { class: "ls-offers", role: "listbox", id: `${field.closest("[id]").id}-offers`, hidden: true });
+  list.setAttribute("aria-label", words.offers);
+  const news = h("p", { class: "ls-offers-news", role: "status" });
+  const marks = h("div", { class: "ls-marks", "aria-hidden": "true" });
+  const place = field.parentElement;
+  place.classList.add("ls-marked");
+  place.append(marks, list, news);
+  field.setAttribute("aria-autocomplete", "list");
+  field.setAttribute("aria-controls", list.id);
+  let found = null;
+  let active = -1; // the number of the offer that Enter takes
+
+  // ------------------------------------------------------------------------------------------------- completing
+
+  function drawOffers() {
+    list.hidden = !found;
+    field.removeAttribute("aria-activedescendant");
+    news.textContent = found ? fill(words.news, { count: found.offers.length }) : "";
+    if (!found) return list.replaceChildren();
+    list.replaceChildren(
+      ...found.offers.map((offer, k) => {
+        const row = h(
+          "li",
+          { role: "option", id: `${list.id}-${k}`, "aria-selected": String(k === active) },
+          h("span", { dir: "auto" }, offer.name),
+          h("small", {}, offer.note || words[`kind.${offer.kind}`]),
+        );
+        row.addEventListener("pointerdown", (event) => {
+          event.preventDefault(); // the caret stays where it is
+          take(k);
+        });
+        return row;
+      }),
+    );
+    if (active < 0) return;
+    field.setAttribute("aria-activedescendant", `${list.id}-${active}`);
+    list.children[active].scrollIntoView({ block: "nearest" });
+  }
+  function close() {
+    if (!found) return;
+    found = null;
+    drawOffers();
+  }
+  function offer() {
+    found =
+      field.selectionStart === field.selectionEnd && document.activeElement === field
+        ? offersAt(field.value, field.selectionStart, names)
+        : null;
+    // In the middle of words Enter is a line break until a name is chosen; behind "<" and "__" it takes the first.
+    active = found && found.offers[0].kind !== "embedding" ? 0 : -1;
+    drawOffers();
+  }
+  function take(k) {
+    const { start, end, offers } = found;
+    close();
+    put(field, start, end, offers[k].put);
+    close(); // what was put in is complete
+  }
+
+  // ------------------------------------------------------------------------------------------------ underlining
+
+  function underline() {
+    const text = field.value;
+    const found = text ? marksOf(text, names) : [];
+    marks.hidden = !found.length;
+    field.toggleAttribute("data-marks", found.length > 0);
+    if (!found.length) return marks.replaceChildren();
+    const nodes = [];
+    let at = 0;
+    for (const { start, end, kind } of found) {
+      if (start < at) continue;
+      nodes.push(text.slice(at, start), h("mark", { "data-kind": kind }, text.slice(start, end)));
+      at = end;
+    }
+    marks.replaceChildren(...nodes, text.slice(at), "\n");
+    const style = getComputedStyle(field);
+    for (const name of ["font", "letterSpacing", "padding", "lineHeight", "textAlign", "direction", "tabSize"])
+      marks.style[name] = style[name];
+    follow();
+  }
+  /** The underlines lie over the field, however it is scrolled or drawn larger. */
+  function follow() {
+    const [box, outer] = [field.getBoundingClientRect(), place.getBoundingClientRect()];
+    Object.assign(marks.style, {
+      left: `${box.left - outer.left + field.clientLeft}px`,
+      top: `${box.top - outer.top + field.clientTop}px`,
+      width: `${field.clientWidth}px`,
+      height: `${field.clientHeight}px`,
+    });
+    marks.scrollTop = field.scrollTop;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- events
+
+  const ask = () => freshNames().then((isNew) => isNew && underline());
+  field.addEventListener("focus", ask);
+  if (document.activeElement === field) ask(); // the page begins with its first prompt in focus
+  field.addEventListener("blur", close);
+  field.addEventListener("scroll", follow, { passive: true });
+  field.addEventListener("input", () => {
+    offer();
+    underline();
+    freshNames().then((isNew) => isNew && (offer(), underline()));
+  });
+  field.addEventListener("change", underline);
+  field.addEventListener("keyup", (event) => {
+    if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) offer();
+  });
+  field.addEventListener("keydown", (event) => {
+    const isUp = event.key === "ArrowUp";
+    const isArrow = isUp || event.key === "ArrowDown";
+    if (isArrow && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
+      event.preventDefault();
+      changeWeight(field, isUp ? 1 : -1);
+    } else if (found && isArrow && !event.ctrlKey && !event.altKey && !event.shiftKey) {
+      event.preventDefault();
+      active = (active + (isUp ? (active < 0 ? 0 : -1) : 1) + found.offers.length) % found.offers.length;
+      drawOffers();
+    } else if (found && ["Enter", "Tab"].includes(event.key) && active >= 0 && !event.ctrlKey && !event.shiftKey) {
+      event.preventDefault();
+      event.stopPropagation();
+      take(active);
+    } else if (found && event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation(); // Escape stops a run only where no list is open
+      close();
+    }
+  });
+  new ResizeObserver(follow).observe(field);
+  underline();
+}
+
+/** From now on every prompt field of the page has all of this: Gradio draws some later, and may draw one anew. */
+export function promptBoxes() {
+  const attachAll = () => {
+    for (const field of document.querySelectorAll(FIELDS)) {
+      if (attached.has(field)) continue;
+      attached.add(field);
+      attach(field);
+    }
+  };
+  document.addEventListener("focusin", attachAll);
+  new MutationObserver(attachAll).observe(document.documentElement, { childList: true, subtree: true });
+  attachAll();
+}

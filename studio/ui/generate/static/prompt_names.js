@@ -1,0 +1,91 @@
+/* Names to complete in a prompt: what is being typed at the caret, and which names go on from there. Pure functions. */
+
+const MOST = 8; // names that are offered at once
+const TAG = /<(?:(?:lora|lyco|lycoris)?:?)?([^<>:]*)$/i;
+const WILDCARD = /(?:^|[^\w])__([\w/-]*)$/;
+const WORD = /(?:^|[\s,(|[])([\p{L}\p{N}_-]{2,})$/u;
+
+/** What is being completed before the caret: {kind, start, query}, `start` being where the text begins that a name takes
+    the place of; null where nothing is. */
+function beingTyped(text) {
+  const wildcard = WILDCARD.exec(text);
+  if (wildcard) return { kind: "wildcard", start: text.length - wildcard[1].length - 2, query: wildcard[1] };
+  const tag = /<[^<>]*$/.exec(text) && TAG.exec(text);
+  if (tag) return { kind: "lora", start: tag.index, query: tag[1] };
+  const word = WORD.exec(text);
+  return word ? { kind: "embedding", start: text.length - word[1].length, query: word[1] } : null;
+}
+
+/** The offers at a caret. `names`: {loras: [{name, trigger}], embeddings: [{name}], wildcards: [{name}]}. Returns
+    {start, end, offers}: each offer has `put`, which takes the place of the text from start to end, and `name`, `kind` and
+    `note` for the list; null where there is nothing to offer. */
+export function offersAt(text, caret, names) {
+  const typed = beingTyped(text.slice(0, caret));
+  if (!typed) return null;
+  const rows = { lora: names.loras, embedding: names.embeddings, wildcard: names.wildcards }[typed.kind];
+  const query = typed.query.toLowerCase();
+  const rank = ({ name }) => (name.toLowerCase().startsWith(query) ? 0 : 1);
+  const matches = rows
+    .filter(({ name }) => name.toLowerCase().includes(query))
+    .sort((one, other) => rank(one) - rank(other));
+  // A whole name has nothing to complete.
+  if (!matches.length || (typed.kind === "embedding" && matches.some(({ name }) => name.toLowerCase() === query)))
+    return null;
+  const after = text.slice(caret);
+  const rest = { lora: /^[^<>\n]*>/, wildcard: /^[\w/-]*__/ }[typed.kind]?.exec(after)?.[0].length || 0;
+  const put = {
+    lora: ({ name, trigger }) => `<lora:${name}:1>${trigger ? ` ${trigger}` : ""}`,
+    wildcard: ({ name }) => `__${name}__`,
+    embedding: ({ name }) => name,
+  }[typed.kind];
+  return {
+    start: typed.start,
+    end: caret + rest,
+    offers: matches
+      .slice(0, MOST)
+      .map((row) => ({ kind: typed.kind, name: row.name, note: row.trigger || "", put: put(row) })),
+  };
+}
+
+/** Where the brackets of a prompt do not match: places of single characters. Escaped ones are text. */
+export function unbalanced(text) {
+  const partner = { ")": "(", "]": "[", "}": "{", ">": "<" };
+  const open = [];
+  const lone = [];
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "\\") at++;
+    else if ("([{".includes(text[at]) || /^<[a-z]+:/i.test(text.slice(at, at + 12))) open.push(at);
+    else if (text[at] in partner) {
+      if (open.length && text[open[open.length - 1]] === partner[text[at]]) open.pop();
+      else if (text[at] !== ">") lone.push(at);
+    }
+  }
+  return [...lone, ...open].sort((one, other) => one - other);
+}
+
+/** What two spellings of a name have in common, as the studio compares them (studio/asked/names.py). */
+const key = (name) =>
+  name
+    .trim()
+    .normalize("NFD")
+    .toLowerCase()
+    .replaceAll("\\", "/")
+    .replace(/^\//, "")
+    .replace(/\.(safetensors|sft|ckpt|pt|pth|bin)$/, "");
+
+/** What of a prompt is underlined: {start, end, kind} in order, `kind` being "bracket" or "name". `names` as above. */
+export function marksOf(text, names) {
+  const known = names.loras.flatMap(({ name, alias }) => [name, alias || name]).map(key);
+  const isKnown = (name) => known.some((one) => one === name || one.endsWith(`/${name}`));
+  const lines = new Set(names.wildcards.map(({ name }) => name));
+  const marks = unbalanced(text).map((at) => ({ start: at, end: at + 1, kind: "bracket" }));
+  for (const match of text.matchAll(/<([a-z]+):([^<>:]*)[^<>]*>/gi)) {
+    const isLora = ["lora", "lyco", "lycoris"].includes(match[1].toLowerCase());
+    if (!isLora || (names.isComplete && !isKnown(key(match[2]))))
+      marks.push({ start: match.index, end: match.index + match[0].length, kind: "name" });
+  }
+  for (const match of text.matchAll(/__([\w-]+(?:\/[\w-]+)*?)__/g))
+    if (names.isComplete && !lines.has(match[1]))
+      marks.push({ start: match.index, end: match.index + match[0].length, kind: "name" });
+  return marks.sort((one, other) => one.start - other.start);
+}

@@ -1,0 +1,79 @@
+"""What the prompt fields can do: weights by keys, names that are completed, what is wrong underlined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Locator, Page, expect
+
+Visitor = Callable[..., Page]
+
+
+def prompt_of(page: Page, tab: str = "text_to_image") -> Locator:
+    return page.locator(f"#{tab}-prompt textarea")
+
+
+def weighed(page: Page, text: str, place: tuple[int, int], *keys: str) -> str:
+    """The prompt after keys with Ctrl held, the caret or selection being at `place`."""
+    field = prompt_of(page)
+    field.fill(text)
+    field.focus()
+    field.evaluate("(field, [start, end]) => field.setSelectionRange(start, end)", list(place))
+    for key in keys:
+        page.keyboard.press(f"Control+{key}")
+    return field.input_value()
+
+
+def test_ctrl_and_an_arrow_change_the_weight_of_what_the_caret_is_in(visitor: Visitor) -> None:
+    page = visitor()
+    up, down = "ArrowUp", "ArrowDown"
+    assert weighed(page, "a red fox, snow", (3, 3), up) == "a (red:1.1) fox, snow"
+    assert weighed(page, "a red fox, snow", (3, 3), up, up, down) == "a (red:1.1) fox, snow"
+    assert weighed(page, "a red fox, snow", (3, 3), up, down) == "a red fox, snow"  # 1 needs no brackets
+    assert weighed(page, "a red fox, snow", (1, 9), down) == "a (red fox:0.9), snow"  # spaces stay outside
+    assert weighed(page, "a (red (big:1.3) fox:0.5)", (9, 9), up) == "a (red (big:1.4) fox:0.5)"  # the innermost
+    assert weighed(page, "a (red big fox:0.5)", (9, 9), up) == "a (red big fox:0.6)"
+    assert weighed(page, r"a \\(red:2\\) fox", (5, 5), up).startswith(r"a \\((red")  # escaped ones are text
+    assert weighed(page, "<lora:ink-lines:1> fox", (4, 4), up) == "<lora:ink-lines:1.05> fox"
+    assert weighed(page, "<lora:ink-lines:0.8:0.5> fox", (4, 4), down) == "<lora:ink-lines:0.75:0.5> fox"
+    assert weighed(page, "fox , snow", (4, 4), up) == "fox , snow"  # nothing to weigh
+    assert weighed(page, "(fox:0.1)", (2, 2), down, down) == "(fox:0)"
+    assert weighed(page, "(fox:9.95)", (2, 2), up, up) == "(fox:10)"
+    weighed(page, "a red fox", (3, 3), up)
+    page.keyboard.press("Control+z")
+    expect(prompt_of(page)).to_have_value("a red fox")
+
+
+def test_names_are_completed_and_unknown_ones_underlined(visitor: Visitor) -> None:
+    page = visitor()
+    field = prompt_of(page)
+    offers = page.locator("#text_to_image-prompt .ls-offers li")
+    field.focus()
+    field.press_sequentially("a fox <ink")
+    expect(offers).to_have_count(1)
+    expect(offers.first).to_have_attribute("aria-selected", "true")
+    expect(field).to_have_attribute("aria-activedescendant", str(offers.first.get_attribute("id")))
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("a fox <lora:ink-lines:1> ink lines")  # with its trigger word
+    expect(offers).to_have_count(0)
+    field.press_sequentially(", __co")
+    page.keyboard.press("Tab")
+    expect(field).to_have_value("a fox <lora:ink-lines:1> ink lines, __colors__")
+    field.press_sequentially(" <")
+    expect(offers).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(offers).to_have_count(0)
+    page.keyboard.press("Tab")
+    expect(field).not_to_be_focused()  # without a list Tab is Tab
+
+    marks = page.locator("#text_to_image-prompt .ls-marks mark")
+    field.fill("(a fox <lora:nobody:1> __colors__ __none__ [x] smile :)")
+    expect(marks).to_have_text(["<lora:nobody:1>", "__none__"])
+    field.fill("((a fox) <hypernet:x:1>")
+    expect(marks).to_have_text(["(", "<hypernet:x:1>"])
+    text, mark = field.bounding_box(), marks.first.bounding_box()
+    assert text is not None
+    assert mark is not None
+    assert text["x"] <= mark["x"] < text["x"] + 30  # under the first letter
+    field.fill("a fox")
+    expect(marks).to_have_count(0)
