@@ -140,6 +140,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "stage.keys.",
         "compare.keys.",
         "viewer.pane.",
+        "prompt_box.kind.",
         "viewer.how.",
         "viewer.number.",
         "viewer.decoder.",
