@@ -79,6 +79,8 @@ class Model:
     short_hash: str | None = None  # of a LoRA or an embedding, as A1111 writes it: 12 digits
     note: str = ""  # what the owner wrote
     place: ModelPlace = "disk"
+    dtype: str = ""  # of a checkpoint in memory, the precision of its U-Net: "float32"
+    computed_in: str = ""  # the same in words, with that of parts that have another one
     has_picture: bool = False  # an embedded or neighbouring preview picture; `ModelPicture`
     origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors

@@ -47,15 +47,26 @@ class CpuPrecisions:
     def __init__(self, memo: Memo) -> None:
         self._memo = memo
 
-    def apply(self, components: Components, device: Device) -> None:
+    def apply(self, components: Components, device: Device, *, exact: bool = False) -> None:
         """Bring the parts of components that are in float32 on a CPU to the precision that suits them, where the device
-        `measures_precision`. A U-Net below LEAST_PARAMETERS is left as it is, with all beside it."""
+        `measures_precision`. A U-Net below LEAST_PARAMETERS is left as it is, with all beside it. With `exact` every
+        part stays in float32, and `bfloat16_gains` says what others would take."""
         if not device.measures_precision:
             return
         if sum(parameter.numel() for parameter in components.unet.parameters()) < LEAST_PARAMETERS:
             return
         taken = self.choose(components.family.name, measurable_calls(components))
-        if taken["unet"] is not None:
+        if taken["unet"] is None:
+            return
+        components.bfloat16_gains = taken
+        ratio = f"{taken['unet']:.1f}"
+        if exact:
+            note = Message(
+                "Computed in float32, because the run is exact; else it were bfloat16, {ratio} times as fast.",
+                ratio=ratio,
+            )
+            components.notes = (*components.notes, note)
+        else:
             _cast(components.unet, torch.bfloat16)
             components.dtype = torch.bfloat16
             if taken["vae"] is None:
@@ -69,7 +80,7 @@ class CpuPrecisions:
                     _cast(encoder.module, torch.bfloat16)
             note = Message(
                 "Computed in bfloat16, {ratio} times as fast as float32 on this CPU; --dtype fp32 leaves it.",
-                ratio=f"{taken['unet']:.1f}",
+                ratio=ratio,
             )
             components.notes = (*components.notes, note)
 
@@ -90,6 +101,37 @@ class CpuPrecisions:
             self._memo.update({key: {"torch": torch.__version__, "parts": parts}})
             known = parts
         return {part: known[part] or None for part in calls}
+
+
+def suits_exact(components: Components, exact: bool) -> bool:
+    """Whether a checkpoint is in the precision of a run that asks to be exact, or of one that does not."""
+    return not components.bfloat16_gains or exact == (components.dtype == torch.float32)
+
+
+def dtypes_of(components: Components) -> dict[str, str]:
+    """The precision of the U-Net, the VAE and the text encoders, as torch calls it: "float32"."""
+    encoder = next(components.text_encoders[0].module.parameters(), None) if components.text_encoders else None
+    dtypes = {
+        "unet": components.dtype,
+        "vae": components.vae_dtype or components.dtype,
+        "text": encoder.dtype if encoder is not None and encoder.is_floating_point() else components.dtype,
+    }
+    return {part: str(dtype).removeprefix("torch.") for part, dtype in dtypes.items()}
+
+
+def computed_in(components: Components) -> str:
+    """The precision of a loaded checkpoint in words, with that of parts that have another one."""
+    dtypes, gain = dtypes_of(components), components.bfloat16_gains.get("unet")
+    says: str = dtypes["unet"]
+    if gain is not None and components.dtype == torch.float32:
+        says = Message("{precision}, for a run that is exact", precision=says)
+    elif gain is not None:
+        says = Message("{precision}, {ratio} times as fast here as float32", precision=says, ratio=f"{gain:.1f}")
+    if dtypes["vae"] != dtypes["unet"]:
+        says = Message("{others}; the VAE in {precision}", others=says, precision=dtypes["vae"])
+    if dtypes["text"] != dtypes["unet"]:
+        says = Message("{others}; the text encoders in {precision}", others=says, precision=dtypes["text"])
+    return says
 
 
 def faster(call: Call) -> float | None:

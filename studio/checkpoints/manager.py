@@ -18,7 +18,7 @@ from studio.asked.control import MAX_CONTROLS
 from studio.asked.messages import Message
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
-from studio.checkpoints.cpu_precision import CpuPrecisions, precision_memo
+from studio.checkpoints.cpu_precision import CpuPrecisions, computed_in, dtypes_of, precision_memo, suits_exact
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.in_memory import (
@@ -69,27 +69,30 @@ class ModelManager:
         """The checkpoint in use, on the device."""
         return self._current.components if self._current is not None else None
 
-    def get(self, name: str, progress: loader.Progress) -> Components:
-        """The components of a checkpoint on the device: at once, from RAM, or from the disk.
+    def get(self, name: str, progress: loader.Progress, *, exact: bool = False) -> Components:
+        """The components of a checkpoint on the device: at once, from RAM, or from the disk. `exact`: in float32 on a
+        CPU where others are in bfloat16.
 
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
-        if self._current is not None and self._current.components.name == name and not self.is_replaced():
+        loaded = self._current is not None and self._current.components.name == name and not self.is_replaced()
+        if self._current is not None and loaded and self.suits_exact(exact):
             return self._current.components
         entry = self.catalog.checkpoints().get(name)
         entry = _usable(name, self.catalog.latest(entry) if entry is not None else None)
         checkpoint = self._checkpoints.get(name)
-        if (
-            checkpoint is not None and checkpoint.entry.components_identity != entry.components_identity
-        ):  # another file of this name, or VAE
+        if checkpoint is not None and (
+            checkpoint.entry.components_identity != entry.components_identity  # another file of this name, or VAE
+            or not suits_exact(checkpoint.components, exact)
+        ):
             self.unload(name)
             checkpoint = None
         if checkpoint is None:
-            checkpoint = self._load_anew(entry, progress)
+            checkpoint = self._load_anew(entry, progress, exact)
             if not self.catalog.as_on_disk(entry):  # replaced while it was read: it may be half of each
                 self.unload(name)
                 entry = _usable(name, self.catalog.latest(entry))
-                checkpoint = self._load_anew(entry, progress)
+                checkpoint = self._load_anew(entry, progress, exact)
                 if not self.catalog.as_on_disk(entry):
                     self.unload(name)
                     raise _written_to(name)
@@ -103,6 +106,10 @@ class ModelManager:
         """What changes when the loaded checkpoint's file does, or that of its VAE, or what its owner says of it."""
         loaded = self._current
         return (loaded.entry.components_identity, tuple(loaded.owner_says.items())) if loaded is not None else None
+
+    def suits_exact(self, exact: bool) -> bool:
+        """Whether the loaded checkpoint is in the precision of a run that asks to be exact, or of one that does not."""
+        return self._current is None or suits_exact(self._current.components, exact)
 
     def is_replaced(self) -> bool:
         """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
@@ -184,6 +191,14 @@ class ModelManager:
         vae = {"vae": source.name, "vae_hash": self.hasher.get(source)} if source is not None else {}
         return {**self._current.owner_says, **vae}
 
+    def precisions(self) -> dict[str, tuple[str, str]]:
+        """The precision of the checkpoints in memory by id: of the U-Net as torch calls it, and of all parts in words.
+        From any thread."""
+        in_memory = [(one.entry.id, one.components) for one in list(self._checkpoints.values())]
+        return {
+            model_id: (dtypes_of(components)["unet"], computed_in(components)) for model_id, components in in_memory
+        }
+
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
         models, nets = list(self._checkpoints.values()), list(self._modules.values())
@@ -197,11 +212,11 @@ class ModelManager:
 
     # ------------------------------------------------------------------------------------------------ loading
 
-    def _load_anew(self, entry: Entry, progress: loader.Progress) -> CheckpointInMemory:
+    def _load_anew(self, entry: Entry, progress: loader.Progress, exact: bool) -> CheckpointInMemory:
         needed_bytes = weights_bytes(entry, self.device.dtype)
         self._make_room(needed_bytes)
         try:
-            components = self._read(entry, progress)
+            components = self._read(entry, progress, exact)
         except Exception as error:
             if not self.device.is_out_of_memory(error):
                 raise
@@ -212,7 +227,7 @@ class ModelManager:
             return self._hold(entry, components)
         logger.info("%s did not fit beside the others; they were let go", entry.name)
         try:
-            return self._hold(entry, self._read(entry, progress))
+            return self._hold(entry, self._read(entry, progress, exact))
         except Exception as error:
             if not self.device.is_out_of_memory(error):
                 raise
@@ -220,7 +235,7 @@ class ModelManager:
             self.device.release()
             raise too_large(entry, needed_bytes, self.device, self.options) from error
 
-    def _read(self, entry: Entry, progress: loader.Progress) -> Components:
+    def _read(self, entry: Entry, progress: loader.Progress, exact: bool) -> Components:
         sha256 = self.hasher.get(entry)
         try:
             components = self._load(
@@ -235,7 +250,7 @@ class ModelManager:
                 measurement=self.catalog.measured_prediction(entry, sha256),
             )
             self.catalog.remember_prediction(entry, components.measurement, sha256)
-            self._precisions.apply(components, self.device)
+            self._precisions.apply(components, self.device, exact=exact)
             fitting.apply(components, self.options, self.device)
             return components
         finally:

@@ -6,7 +6,7 @@ Knows no files and no family by name: studio.families describes families, studio
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -99,6 +99,9 @@ class Components:
     zero_empty_negative: bool = False
     words: Words | None = None  # embeddings that prompts may name
     vae_dtype: torch.dtype | None = None  # where the VAE's differs: float32 once half precision has overflowed
+    # By part ("unet", "vae", "text") how many times as fast bfloat16 is on this CPU, None where it is not; empty where
+    # that has no say. A checkpoint of which it says so runs in float32 for a run that asks to be exact.
+    bfloat16_gains: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())  # remarks of the loader
     measurement: str | None = None  # "epsilon", "v_prediction" or "unclear", where it was measured what it predicts
 

@@ -20,14 +20,16 @@ class CheckpointSwitch:
         self._presenter = presenter
         self._outside = outside
 
-    def load(self, checkpoint: str, *, anew: bool = False) -> None:
-        """Bring a checkpoint to the device, if it is not there, or `anew`: its file has been replaced. Raises
-        BadCheckpoint, DoesNotFit."""
+    def load(self, checkpoint: str, *, anew: bool = False, exact: bool = False) -> None:
+        """Bring a checkpoint to the device, if it is not there, or `anew`: its file has been replaced, or it is there
+        in another precision than a run has that is `exact`, or not. Raises BadCheckpoint, DoesNotFit."""
         if anew or self._executor.loaded != checkpoint:
             self.release()
             self._outside.loading(checkpoint, Message("Loading {checkpoint}", checkpoint=checkpoint), 0.0)
             try:
-                self._executor.load(checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction))
+                self._executor.load(
+                    checkpoint, lambda message, fraction: self._tell(checkpoint, message, fraction), exact=exact
+                )
             finally:
                 self._outside.on_load(self._executor.manager.loaded)
             self._scheduler.begin_checkpoint()

@@ -93,9 +93,9 @@ class Executor:
         """The name of the checkpoint on the device."""
         return self.manager.loaded.name if self.manager.loaded is not None else None
 
-    def load(self, checkpoint: str, progress: Callable[[str, float], None]) -> None:
-        """Bring a checkpoint to the device. Raises BadCheckpoint, DoesNotFit."""
-        self.conditioner.extras.bring_tiny_vae(self.manager.get(checkpoint, progress))
+    def load(self, checkpoint: str, progress: Callable[[str, float], None], *, exact: bool = False) -> None:
+        """Bring a checkpoint to the device; `exact`: as `ModelManager.get`. Raises BadCheckpoint, DoesNotFit."""
+        self.conditioner.extras.bring_tiny_vae(self.manager.get(checkpoint, progress, exact=exact))
 
     def settle(self) -> None:
         """Look after the fast preview of what is on the device."""

@@ -39,6 +39,7 @@ class ImageRecipe:
     beginning_curve: tuple[SchedulerName, NoiseScheduleName] | None = None
     files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.run_files
     models: tuple[str, ...] | None = None  # ids of those that its prompts could name; None: all
+    has_exact_weights: bool = False  # see Job
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""

@@ -107,6 +107,11 @@ class Job:
         return self.allowance.rules if self.allowance is not None else NO_RULES
 
     @property
+    def has_exact_weights(self) -> bool:
+        """Whether its checkpoint is in float32 where others may have it in bfloat16. A branch has its run's."""
+        return self.fork.recipe.has_exact_weights if self.fork is not None else self.request.exact
+
+    @property
     def has_allowance(self) -> bool:
         """Whether it is of somebody whose use is limited: a guest, or a caller without a cookie."""
         return self.allowance is not None

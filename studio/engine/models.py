@@ -160,8 +160,9 @@ class ModelService:
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
         places = self._manager.snapshot()[0] if self._manager is not None else {}
+        precisions = self._manager.precisions() if self._manager is not None else {}
         keys = {entry.file.key for entry in entries}
-        return tuple(self._model(entry, places, keys) for entry in entries)
+        return tuple(self._model(entry, places, precisions, keys) for entry in entries)
 
     def load(self, model_id: str) -> None:
         """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
@@ -333,10 +334,17 @@ class ModelService:
             return None
         return self.catalog.shift(entry) or entry.facts.shift or SHIFT
 
-    def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
+    def _model(
+        self,
+        entry: Entry,
+        places: dict[str, ModelPlace],
+        precisions: dict[str, tuple[str, str]],
+        keys: set[str],
+    ) -> Model:
         facts = entry.facts
         correction = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
+        dtype, computed_in = precisions.get(entry.id, ("", ""))
         return Model(
             id=self._id(entry.id),
             name=entry.name,
@@ -355,6 +363,8 @@ class ModelService:
             short_hash=hashes.short or None if hashes is not None else None,
             note=self.catalog.note(entry) or sentences(facts.notes),
             place=places.get(entry.id, "disk"),
+            dtype=dtype,
+            computed_in=computed_in,
             has_picture=facts.has_picture or bool(entry.file.picture),
             origin=self._hub.origin(entry.file.key, entry.file.size),
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,

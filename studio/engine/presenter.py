@@ -15,6 +15,7 @@ import torch
 from studio.answered.events import Loading, Queued
 from studio.asked.messages import Message
 from studio.asked.schedulers import SCHEDULERS
+from studio.checkpoints.cpu_precision import dtypes_of
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
 from studio.diffusion.damage import damaged_component
@@ -226,13 +227,11 @@ class Presenter:
 
     def _file_facts(self, run: Run, image: int) -> dict[str, Any]:
         """What a picture says of the LoRAs and embeddings that it is made with, of what the owner says of the
-        checkpoint, and of a VAE that is not the checkpoint's own, or not in its precision."""
+        checkpoint, and of a VAE that is not the checkpoint's own, and the precision of its parts."""
         here = run.of(image)
         facts: dict[str, Any] = dict(file_hashes(here.adapters, here.conditioning.embeddings))
-        precision = str(self._executor.components.dtype).removeprefix("torch.")
-        if precision != "float32":
-            facts["dtype"] = precision
-        if self._executor.components_of(run).vae_dtype is not None:  # half precision overflowed
-            facts["vae_dtype"] = "float32"
+        dtypes = dtypes_of(self._executor.components_of(run))
+        facts["dtype"] = dtypes["unet"]
+        facts |= {f"{part}_dtype": dtypes[part] for part in ("vae", "text") if dtypes[part] != dtypes["unet"]}
         own_vae = run.own_vae.facts() if run.own_vae is not None else {}
         return facts | self._executor.manager.owner_choices() | own_vae

@@ -69,18 +69,20 @@ class Scheduler:
         *,
         admit: bool = True,
         is_replaced: Callable[[], bool] = lambda: False,
+        suits: Callable[[Job], bool] = lambda job: True,
     ) -> Plan:
         """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
         Without `admit` the lanes that run go on and no new one joins them. Where `is_replaced` says that the file of
         the loaded checkpoint is another now, jobs that have begun go on with what is loaded. The others wait until it
-        is loaded anew."""
+        is loaded anew. `suits` says whether a job of the loaded checkpoint can have it in the precision that it is in;
+        for one that cannot it is loaded anew, as another one would be."""
         self._forget_past_jobs(jobs)
         waiting = self._waiting(jobs)
         now = self._clock()
         if admit and not self._admitted_long_enough(now):
             new = [job.id for job in waiting if job.id not in self._images and job.request.checkpoint == loaded]
             stale = set(new) if new and is_replaced() else set()
-            switching = {job.id for job in waiting if job.request.checkpoint != loaded} | stale
+            switching = {job.id for job in waiting if job.request.checkpoint != loaded or not suits(job)} | stale
             job = next((job for job in waiting if self._may_start(job, waiting, switching, now)), None)
             if job is not None:
                 self._admitting_since = now if self._admitting_since is None else self._admitting_since

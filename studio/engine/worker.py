@@ -79,8 +79,14 @@ class Worker:
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
         admit = admit and not self._outside.closing.is_set()
-        replacements = self._executor.manager.is_replaced
-        return self._scheduler.schedule(jobs, self._executor.loaded, admit=admit, is_replaced=replacements)
+        manager = self._executor.manager
+        return self._scheduler.schedule(
+            jobs,
+            self._executor.loaded,
+            admit=admit,
+            is_replaced=manager.is_replaced,
+            suits=lambda job: manager.suits_exact(job.has_exact_weights),
+        )
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept > SWEEP_SECONDS:
@@ -90,7 +96,7 @@ class Worker:
 
     def _admit(self, admission: Admission) -> None:
         job, image, executor = admission.job, admission.image, self._executor
-        self._checkpoint.load(job.request.checkpoint, anew=admission.switch)
+        self._checkpoint.load(job.request.checkpoint, anew=admission.switch, exact=job.has_exact_weights)
         if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
             return
         exact = self._outside.exact or job.attention or job.request.exact

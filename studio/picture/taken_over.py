@@ -6,7 +6,7 @@ For pictures of this studio and of other programs alike. Plain data: no page, no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.answered.models import Model
@@ -23,6 +23,7 @@ from studio.picture.programs import settings_of_texts
 
 STUDIO = "Latent Studio"
 _OBEY_CLIP_SKIP = (STUDIO, "Fooocus", "RuinedFooocus", "SwarmUI", "ComfyUI", "InvokeAI")  # for every family
+_DTYPES = ("float32", "float16", "bfloat16")
 _LAYERS_OF_SD1 = 12  # of its text encoder
 # What is kept of a picture's info: settings of a picture itself are no fields of the next one.
 _OWN = tuple(name for name, row in ROWS.items() if row.kind not in ("file", "controls"))
@@ -68,9 +69,25 @@ def take_over_texts(texts: Mapping[str, str], models: Sequence[Model]) -> TakenO
         if isinstance(info.get("controls"), list):
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
         settings.add("vae_name", info.get("vae_name") or info.get("vae"), "vae")
-        return _fitting(STUDIO, settings, models)
+        taken_over = _fitting(STUDIO, settings, models)
+        remarks = _precision_remarks(str(info.get("dtype") or "float32"), taken_over.settings, models)
+        return replace(taken_over, remarks=(*taken_over.remarks, *remarks))
     program_settings = settings_of_texts(texts)
     return _fitting(*program_settings, models) if program_settings is not None else None
+
+
+def _precision_remarks(made_in: str, settings: Mapping[str, object], models: Sequence[Model]) -> list[Remark]:
+    """Where the checkpoint is in another precision here than when the picture was made, or may be. On a CPU that is in
+    bfloat16 what is exact is made in float32."""
+    checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
+    if checkpoint is None or made_in not in _DTYPES:
+        return []
+    here = checkpoint.dtype
+    if here == "bfloat16" and settings.get("exact"):
+        here = "float32"
+    if not here:
+        return [Remark("precision_unknown", {"made": made_in})] if made_in != "float32" else []
+    return [Remark("precision", {"made": made_in, "here": here})] if here != made_in else []
 
 
 def _range_remark(problem: Problem) -> Remark:

@@ -1116,6 +1116,7 @@ CHINESE: Mapping[str, str] = {
     "models.fact.kind": "类型",
     "models.fact.family": "系列",
     "models.fact.form": "格式",
+    "models.fact.computed_in": "计算精度",
     "models.fact.parts": "组成部分",
     "models.fact.native": "适用尺寸",
     "models.fact.size": "大小",

@@ -398,6 +398,12 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "降低引导系数，或用 --dtype fp32 启动工作室。",
     "Computed in bfloat16, {} times as fast as float32 on this CPU; --dtype fp32 leaves it.": "以 bfloat16 计算，"
     "在这个 CPU 上比 float32 快 {1} 倍；用 --dtype fp32 可不用它。",
+    "Computed in float32, because the run is exact; else it were bfloat16, {} times as fast.": "以 float32 计算，"
+    "因为这次运行要求精确；否则会用快 {1} 倍的 bfloat16。",
+    "{}, for a run that is exact": "{1}（用于要求精确的运行）",
+    "{}, {} times as fast here as float32": "{1}，在这里比 float32 快 {2} 倍",
+    "{}; the VAE in {}": "{1}；VAE 用 {2}",
+    "{}; the text encoders in {}": "{1}；文本编码器用 {2}",
     "This does not fit into the free memory of this device ({}) now.": "这个设备（{1}）现在的空闲内存放不下。",
     "checkpoint {}": "模型 {1}",
     "ControlNet {}": "ControlNet {1}",

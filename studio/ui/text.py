@@ -1148,6 +1148,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.fact.kind": "Kind",
     "models.fact.family": "Family",
     "models.fact.form": "Format",
+    "models.fact.computed_in": "Computed in",
     "models.fact.parts": "Parts",
     "models.fact.native": "Made for",
     "models.fact.size": "Size",
@@ -1302,6 +1303,9 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.no_second_pass": "Its second pass is left out as a whole.",
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
+        "note.precision": "The picture was computed in {made}, here the checkpoint is in {here}: details may differ.",
+        "note.precision_unknown": "The picture was computed in {made}. Here the precision is chosen when the "
+        "checkpoint is loaded: details may differ.",
         "note.checkpoint_another": "The checkpoint {here} here is another file: its hash is {hash_here}, not {hash}.",
         "note.clip_skip": "Clip skip {value} is taken as for an SD 1 checkpoint. A1111 obeys it for those only, and"
         " the family of the picture's checkpoint is not known here.",
@@ -1350,6 +1354,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.no_second_pass": "它的第二遍生成全部未采用。",
         "note.checkpoint_renamed": "模型 {name} 在这里叫 {here}：哈希相同。",
         "note.checkpoint_elsewhere": "这里没有这个路径的模型 {name}；按名称采用 {here}。",
+        "note.precision": "图片以 {made} 计算，这里的模型是 {here}：细节可能不同。",
+        "note.precision_unknown": "图片以 {made} 计算。这里的精度在加载模型时选择：细节可能不同。",
         "note.checkpoint_another": "这里的模型 {here} 是另一个文件：它的哈希是 {hash_here}，而不是 {hash}。",
         "note.clip_skip": "Clip skip {value} 按 SD 1 模型采用。A1111 只对 SD 1 遵守它，"
         "而这里不知道图片用的是哪一类模型。",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from studio.checkpoints import cpu_precision
-from studio.checkpoints.cpu_precision import CpuPrecisions, measurable_calls
+from studio.checkpoints.cpu_precision import CpuPrecisions, computed_in, dtypes_of, measurable_calls, suits_exact
 from studio.checkpoints.memo import Memo
 from studio.diffusion.vae import posterior
 from studio.engine.device import Device
@@ -107,6 +107,35 @@ def test_the_parts_get_the_precision_that_suits_them(large: Callable[..., None])
     assert components.vae_dtype == next(components.vae.parameters()).dtype == torch.float32
     assert next(components.text_encoders[0].module.parameters()).dtype == torch.bfloat16
     assert "2.0 times as fast" in components.notes[-1]
+
+
+def test_for_an_exact_run_every_part_stays_and_it_is_said(large: Callable[..., None]) -> None:
+    large(unet=2.0, vae=2.0, text=2.0)
+    components = tiny_components()
+    CpuPrecisions(Memo(None)).apply(components, Device("cpu"), exact=True)
+    assert set(dtypes_of(components).values()) == {"float32"}
+    assert "because the run is exact" in components.notes[-1]
+    assert suits_exact(components, True)
+    assert not suits_exact(components, False)
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ({"unet": 2.0, "vae": 2.0, "text": 2.0}, "bfloat16, 2.0 times as fast here as float32"),
+        (
+            {"unet": 2.0, "vae": 2.0, "text": 1.0},
+            "bfloat16, 2.0 times as fast here as float32; the text encoders in float32",
+        ),
+        ({"unet": 1.0, "vae": 2.0, "text": 2.0}, "float32"),
+    ],
+)
+def test_the_precision_is_told_in_words(large: Callable[..., None], gains: dict[str, float], words: str) -> None:
+    large(**gains)
+    components = tiny_components()
+    CpuPrecisions(Memo(None)).apply(components, Device("cpu"))
+    assert computed_in(components) == words
+    assert suits_exact(components, False)
 
 
 def test_without_a_faster_u_net_everything_stays(large: Callable[..., None]) -> None:

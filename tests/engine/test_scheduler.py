@@ -316,6 +316,22 @@ def test_a_job_waits_until_its_replaced_checkpoint_is_loaded_anew_and_what_has_b
     assert (plan.admit.job, plan.admit.switch) == (second, True)
 
 
+def test_a_job_that_needs_another_precision_waits_until_the_checkpoint_is_loaded_anew() -> None:
+    machine = Machine()
+    first = machine.job()
+    plan = machine.plan(suits=lambda job: job is first)
+    assert plan.admit is not None
+    assert (plan.admit.job, plan.admit.switch) == (first, False)
+    machine.scheduler.enter(RunningLane(owner="anna", job=first.id, key="fox", rows=2, comparison=""), None)
+    second = machine.job("bob")
+    assert machine.plan(suits=lambda job: job is first).admit is None, "no switch under running lanes"
+    for lane in list(machine.scheduler.lanes):
+        machine.scheduler.leave(lane)
+    plan = machine.plan(suits=lambda job: job is first)
+    assert plan.admit is not None
+    assert (plan.admit.job, plan.admit.switch) == (second, True)
+
+
 def test_nobody_looks_at_the_file_while_nothing_new_waits() -> None:
     machine = Machine()
     machine.job()

@@ -207,6 +207,31 @@ def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
     assert (refused.settings, refused.left_out[0].key) == ({}, "schema")
 
 
+@pytest.mark.parametrize(
+    ("made_in", "here", "exact", "remark"),
+    [
+        ("bfloat16", "bfloat16", False, None),
+        ("bfloat16", "float32", False, Remark("precision", {"made": "bfloat16", "here": "float32"})),
+        (None, "bfloat16", False, Remark("precision", {"made": "float32", "here": "bfloat16"})),
+        ("float32", "bfloat16", True, None),
+        ("bfloat16", "bfloat16", True, Remark("precision", {"made": "bfloat16", "here": "float32"})),
+        ("bfloat16", "", False, Remark("precision_unknown", {"made": "bfloat16"})),
+        ("float32", "", False, None),
+        ("words", "float32", False, None),
+    ],
+)
+def test_a_picture_of_another_precision_says_so(
+    made_in: str | None, here: str, exact: bool, remark: Remark | None
+) -> None:
+    run = resolve(TextToImage(prompt="a fox", seed=3, exact=exact, checkpoint="small-world-128"), Suits())
+    info = picture_info(run, width=64, height=64, **({"dtype": made_in} if made_in else {}))
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=png_info(info, ""))
+    found = take_over(file.getvalue(), [replace(checkpoint("small-world-128"), dtype=here)])
+    assert found is not None
+    assert found.remarks == ((remark,) if remark is not None else ())
+
+
 def test_a_setting_that_the_studio_has_not_is_named() -> None:
     found = take_over(infotext("Steps: 9, Sampler: DDIM, Seed: 1, ENSD: 31337, VAE: x.pt, Version: v1.10.1"), INSTALLED)
     assert found is not None

@@ -108,7 +108,14 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
     resolved = run.resolved.of_image(image)
     fork = run.job.fork
     if fork is None:
-        return ImageRecipe(resolved, run.start, run.job.attention, files=run.files, models=run.job.rules.models)
+        return ImageRecipe(
+            resolved,
+            run.start,
+            run.job.attention,
+            files=run.files,
+            models=run.job.rules.models,
+            has_exact_weights=run.job.has_exact_weights,
+        )
     return ImageRecipe(
         resolved,
         run.start,
@@ -119,6 +126,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
         fork.beginning_curve,
         run.files,
         run.job.rules.models,
+        run.job.has_exact_weights,
     )
 
 

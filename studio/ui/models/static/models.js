@@ -271,6 +271,7 @@ export function models({ element, props, watch, trigger: send }) {
       ...(model.kind ? pair(say("fact.kind"), say(`one.${model.kind}`)) : []),
       ...(model.family ? pair(say("fact.family"), model.family) : []),
       ...(model.form ? pair(say("fact.form"), listText([model.form, model.precision].filter(Boolean))) : []),
+      ...(model.computed_in ? pair(say("fact.computed_in"), model.computed_in) : []),
       ...(model.parts ? pair(say("fact.parts"), listText(model.parts)) : []),
       ...(size ? pair(say("fact.native"), size) : []),
       ...pair(say("fact.size"), model.size_bytes ? bytes(model.size_bytes) : "0 MB"),
