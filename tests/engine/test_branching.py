@@ -231,7 +231,12 @@ def test_what_cannot_be_branched_is_refused(engine: DiffusionEngine) -> None:
             engine.branch(job, Branch(evaluation=0), owner=owner, image=image)
     with pytest.raises(UnknownJob):
         engine.branches(job, owner="ben")
-    for given in ({}, {"evaluation": "x"}, {"evaluation": "1", "guidance_scale": "-0.5"}, {"evaluation": "1", "x": "y"}):
+    for given in (
+        {},
+        {"evaluation": "x"},
+        {"evaluation": "1", "guidance_scale": "-0.5"},
+        {"evaluation": "1", "x": "y"},
+    ):
         with pytest.raises(InvalidRequest):
             Branch.parse(given)
     assert Branch.parse({"evaluation": "2", "prompt": "a\0b", "guidance_scale": "3"}) == Branch(
