@@ -646,6 +646,8 @@ CHINESE: Mapping[str, str] = {
     "viewer.branches.changed.scheduler": "{value}",
     "viewer.branches.changed.noise_schedule": "{value} 噪声水平",
     "viewer.fact.then": "从第 {index} 次计算起用 {name}{levels}",
+    "viewer.branches.locked": "灰色的字段由主人为这堂课固定。",
+    "viewer.branches.locked.field": "由工作室主人固定",
     "viewer.branches.go": "从第 {index} 次计算继续",
     "viewer.branches.asking": "正在回到那一次计算…",
     "viewer.branches.tree": "由此分支出的运行",

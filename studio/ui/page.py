@@ -23,7 +23,7 @@ from studio.ui.blocks import QUIET, html_block
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
-from studio.ui.generate import api, generate_tab, image_to_image, inpaint, text_to_image, vae
+from studio.ui.generate import api, generate_tab, image_to_image, inpaint, text_to_image
 from studio.ui.learn import tab as learn_tab
 from studio.ui.library import tab as library_tab
 from studio.ui.models import api as models_api
@@ -108,8 +108,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         pickers = [one.controls.fields["checkpoint"] for one in generate_tabs] + [comparison.fields["checkpoint"]]
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
-        for tab, one in zip(tabs_with_one, generate_tabs):
-            vae.refresh(engine, tab, one.controls.fields)
     # Admission is the engine's, and how fast calls come is limited before them (studio/web/rates.py).
     # Made as `demo.queue` makes it, but without a web application of the page: that is made when the page is served.
     demo.api_open = False

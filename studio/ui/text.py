@@ -659,6 +659,8 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.branches.changed.scheduler": "{value}",
     "viewer.branches.changed.noise_schedule": "{value} levels",
     "viewer.fact.then": "from {index} on {name}{levels}",
+    "viewer.branches.locked": "The owner has fixed the grey fields for this lesson.",
+    "viewer.branches.locked.field": "Fixed by the owner of this studio",
     "viewer.branches.go": "Go on from evaluation {index}",
     "viewer.branches.asking": "Going back to that evaluation…",
     "viewer.branches.tree": "Runs that branched from this one",

@@ -48,6 +48,32 @@ def test_the_noise_viewers_prompt_survives_a_reload(visitor: Visitor) -> None:
     expect(prompt(page, "noise_viewer")).to_have_value("to be looked at")
 
 
+def test_the_vae_of_a_picture_survives_a_reload_and_leaves_with_its_checkpoint(visitor: Visitor) -> None:
+    page = visitor()
+    field = page.locator("#text_to_image-vae_name input")
+
+    def choose(checkpoint: str) -> None:
+        page.locator("#text_to_image-checkpoint input").click()
+        page.locator("#text_to_image-checkpoint [role=option]").filter(has_text=checkpoint).first.click()
+
+    page.get_by_role("button", name="More").first.click()
+    expect(field).to_be_disabled()
+    choose("Tiny")
+    expect(field).to_be_enabled()
+    field.click()
+    page.locator("#text_to_image-vae_name [role=option]").filter(has_text="soft-vae").click()
+    quiet(page)
+    page.reload()
+    ready(page)
+    page.get_by_role("button", name="More").first.click()
+    quiet(page)
+    expect(field).to_have_value("soft-vae")
+    expect(field).to_be_enabled()
+    choose("Quick")
+    expect(field).to_be_disabled()
+    expect(field).to_have_value("The model's own")
+
+
 def test_a_picture_that_was_given_survives_a_reload_until_it_is_taken_away(visitor: Visitor) -> None:
     page = visitor()
     image = page.locator("#image_to_image-image")

@@ -175,6 +175,20 @@ def test_the_owner_decides_by_keyboard_which_models_and_words_guests_may_use(
     assert "small-world-128" not in listed
 
 
+def the_branch_fields_of_a_guest_are_fixed_too(guest: Page) -> None:
+    """In a lesson whose seed is fixed, and whose guidance is not."""
+    guest.locator("#text_to_image-prompt textarea").fill("a whale")
+    guest.get_by_role("button", name="Generate").first.click()
+    guest.locator("#text_to_image-stage").get_by_role("button", name="Noise viewer").click(timeout=30_000)
+    guest.get_by_role("button", name="Show everything").click(timeout=30_000)
+    guest.get_by_role("tab", name="Branches").click()
+    branches = guest.locator(".ls-branches")
+    expect(branches.get_by_label("Other noise around the same predicted picture")).to_be_disabled(timeout=30_000)
+    expect(branches.get_by_label("Guidance")).to_be_enabled()
+    expect(branches.get_by_text("The owner has fixed the grey fields")).to_be_visible()
+    guest.get_by_role("tab", name="Text to image").click()
+
+
 def test_a_lesson_and_the_wall_reach_a_guest_and_end_with_the_share(
     browser: Browser, served: tuple[Served, str]
 ) -> None:
@@ -195,6 +209,7 @@ def test_a_lesson_and_the_wall_reach_a_guest_and_end_with_the_share(
     expect(guest.locator("#text_to_image-seed textarea, #text_to_image-seed input")).to_have_value("7")
     expect(guest.locator("#text_to_image-num_inference_steps")).to_contain_text("Fixed by the owner")
     expect(guest.get_by_role("button", name="a whale").first).to_be_visible()
+    the_branch_fields_of_a_guest_are_fixed_too(guest)
 
     panel.locator("summary").filter(has_text="Wall").click()
     panel.get_by_label("Show guests' new pictures").check()

@@ -128,9 +128,10 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     components["controls"] = control.build(engine, tab, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
         components |= section(tab, "variation")
-    with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold"):
+    with gr.Accordion(say("more.label"), open=False, elem_classes="ls-fold") as more:
         components |= section(tab, "more")
         components["vae_name"] = vae.build(engine, tab, checkpoint.name if checkpoint else None)
+    vae.connect(engine, components, more)
     fold, noise_fields = noise.build(tab)
     components |= noise_fields
     noise.connect(fold, components)

@@ -13,7 +13,7 @@ from studio.asked.emphasis import EmphasisName
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
-from studio.ui.generate import control, prompt_helper, vae
+from studio.ui.generate import control, prompt_helper
 from studio.ui.generate.controls import ASPECTS, MAX_EXAMPLES, Controls
 from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, lock, locked_values, schedule_choices
@@ -139,7 +139,6 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **FOLLOWING)
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
-    vae.connect(engine, f)
     gr.on(
         [f["prompt"].change, f["negative_prompt"].change, f["emphasis"].change],
         count_tokens,

@@ -27,16 +27,18 @@ def update(engine: Engine, checkpoint: str | None, name: object) -> Any:
     return gr.update(**_offer(engine, checkpoint, name))
 
 
-def connect(engine: Engine, fields: Mapping[str, Any]) -> None:
-    """Let the field follow the checkpoint."""
-    inputs = [fields["checkpoint"], fields["vae_name"]]
-    fields["checkpoint"].change(lambda checkpoint, name: update(engine, checkpoint, name), inputs, inputs[1:], **QUIET)
+def connect(engine: Engine, fields: Mapping[str, Any], fold: gr.Accordion) -> None:
+    """Let the field follow the checkpoint, and offer what is in the models folders now when its fold is opened.
 
-
-def refresh(engine: Engine, tab: gr.Tab, fields: Mapping[str, Any]) -> None:
-    """Offer what is in the models folders now whenever the tab is opened."""
+    Not when its tab is: Gradio says so at the page's load too, when the fields are not yet those of this visitor."""
     inputs = [fields["checkpoint"], fields["vae_name"]]
-    tab.select(lambda checkpoint, name: update(engine, checkpoint, name), inputs, inputs[1:], **QUIET)
+    gr.on(
+        [fields["checkpoint"].change, fold.expand],
+        lambda checkpoint, name: update(engine, checkpoint, name),
+        inputs,
+        inputs[1:],
+        **QUIET,
+    )
 
 
 def _offer(engine: Engine, checkpoint: str | None, name: object) -> dict[str, Any]:

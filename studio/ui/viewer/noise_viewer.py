@@ -24,6 +24,7 @@ from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
+from studio.ui.generate.widgets import locked_values
 from studio.ui.text import VIEWER_CAPTIONS, say, words
 
 TAB = "noise_viewer"
@@ -56,6 +57,7 @@ EMPTY: dict[str, Any] = {
     "picture": None,
     "checkpoint": "",
     "runs": [],
+    "locked": [],  # fields that the owner has fixed for this visitor
 }
 
 
@@ -92,7 +94,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
         owner = session.owner_of(request)
         job = next(iter(await engine.jobs(owner=owner)), None)
         if job is None:
-            return {**EMPTY, "checkpoint": _checkpoint(engine)}
+            return {**EMPTY, "checkpoint": _checkpoint(engine), "locked": _locked(engine)}
         return await run_by_id(engine, owner, job.job_id, 0)
 
     async def show_newest(event: gr.EventData, request: gr.Request) -> Any:
@@ -131,7 +133,8 @@ async def follow(
     """Ask for a run that records its attention maps, and yield what the viewer is to show of it until it has ended."""
     async for view in session.run(engine, gallery, owner, TAB, ask, attention=True):
         if view["state"] not in ("running",) or view["step"] is None:
-            yield view_of(view) | {"requested_here": True, "runs": await runs(engine, owner)}
+            more = {"requested_here": True, "runs": await runs(engine, owner), "locked": _locked(engine)}
+            yield view_of(view) | more
 
 
 async def denoising(engine: Engine, gallery: Gallery, owner: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -221,6 +224,7 @@ async def run_by_id(engine: Engine, owner: str, job_id: str, image: int) -> dict
         "image": image,
         "ended": is_over,
         "runs": await runs(engine, owner),
+        "locked": _locked(engine),
     }
     value["checkpoint"] = job.request.checkpoint
     if job.state == "interrupted":
@@ -248,6 +252,10 @@ def _line(job: JobSummary) -> str:
             say("viewer.fact.guidance", guidance=f"{run.guidance_scale:g}"),
         ]
     )
+
+
+def _locked(engine: Engine) -> list[str]:
+    return list(locked_values(engine))
 
 
 def _checkpoint(engine: Engine) -> str:

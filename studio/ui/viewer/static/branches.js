@@ -30,6 +30,14 @@ export const panel = {
     const warmStartNote = h("p", { class: "ls-note", hidden: true }, say("branches.warm"));
     const go = h("button", { class: "ls-button ls-primary", type: "button", onclick: leave });
     const message = h("p", { class: "ls-note", role: "status" });
+    const lockedNote = h("p", { class: "ls-note", hidden: true }, say("branches.locked"));
+    const fields = {
+      negative_prompt: negative,
+      guidance_scale: guidance,
+      scheduler,
+      noise_schedule: spacing,
+      seed: noise,
+    };
     const tree = svg("svg", { class: "ls-tree", role: "group", "aria-label": say("branches.tree") });
     const form = h(
       "div",
@@ -41,6 +49,7 @@ export const panel = {
       h("label", {}, say("branches.noise_schedule"), spacing),
       warmStartNote,
       h("label", { class: "ls-check" }, noise, h("span", {}, say("branches.noise"))),
+      lockedNote,
       go,
       message,
     );
@@ -85,6 +94,14 @@ export const panel = {
       );
       spacing.value = able.includes(before) ? before : "";
       drawWarmStartNote();
+    }
+    /** What the owner has fixed for a lesson cannot be changed here either. */
+    function drawLocks() {
+      for (const [name, field] of Object.entries(fields)) {
+        field.disabled = context.isLocked(name);
+        field.title = field.disabled ? say("branches.locked.field") : "";
+      }
+      lockedNote.hidden = !Object.values(fields).some((field) => field.disabled);
     }
     function drawWarmStartNote() {
       warmStartNote.hidden = !scheduler.value && !spacing.value;
@@ -257,6 +274,7 @@ export const panel = {
           of = by;
           fillSchedulers();
         }
+        drawLocks();
         go.textContent = say("branches.go", { index: index + 1 });
         fetchTree();
         drawTree();

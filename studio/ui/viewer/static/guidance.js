@@ -127,7 +127,9 @@ export const panel = {
         tick.textContent = number(own(), 1);
         tick.title = say("whatif.reset", { guidance: number(own(), 1) });
         again.hidden = !context.branch || !context.online;
-        again.disabled = w < 1 || Math.abs(w - own()) < 1e-9;
+        const isLocked = !!context.isLocked?.("guidance_scale");
+        again.title = isLocked ? say("branches.locked.field") : "";
+        again.disabled = isLocked || w < 1 || Math.abs(w - own()) < 1e-9;
         moveNote.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
         const all = record.evaluations;
         const per = (name) => all.map((_e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);

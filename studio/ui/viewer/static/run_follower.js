@@ -25,6 +25,7 @@ export function runFollower({ context, viewer, player, empty }) {
       message: "",
       picture: null,
       checkpoint: context.checkpoint(),
+      locked: value().locked,
       pageJob: pageRun.job,
     };
     state.start = undefined;

@@ -61,6 +61,7 @@ export function viewer({ element, props, watch, trigger }) {
     get: () => props.panels.includes("branches") && !context.record?.isSample,
   });
   context.decodings = new Decodings(context);
+  context.isLocked = (field) => (context.value().locked || []).includes(field); // by the owner, for a guest
   context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
 
   const panels = props.panels.map((name) => {
