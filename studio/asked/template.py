@@ -107,13 +107,13 @@ def resolve_template(text: str, seed: int, wildcards: Wildcards, *, field: str =
     if not is_template(text):
         return ResolvedText(text)
     run = _Run(wildcards, field, seed)
-    words = _settled(run.text_of(_nodes_of(text), 0))
+    words = as_words(run.text_of(_nodes_of(text), 0))
     if len(words) > MAX_PROMPT_CHARACTERS:
         run.refuse_length()
     return ResolvedText(words, tuple(dict.fromkeys(run.notices)))
 
 
-def _settled(text: str) -> str:
+def as_words(text: str) -> str:
     """The text with a backslash before each choice that is left in it: wildcards that have no lines, and what the
     chosen words have made with those around them. In a tag, whose name a backslash would change, nothing is written."""
     while True:

@@ -15,7 +15,9 @@ from studio.asked.names import best_matches
 from studio.asked.noise_settings import idle_fields
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
+from studio.asked.rows import MAX_PROMPT_CHARACTERS
 from studio.asked.schedulers import SCHEDULERS
+from studio.asked.template import as_words
 from studio.families.registry import label_of
 from studio.picture.file_settings import NO_SUCH_VAE, PICTURES, FileSettings, Remark
 from studio.picture.metadata import info_of_texts, texts_of
@@ -102,6 +104,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         settings.pop(name, None)
         left_out.append(LeftOut(file_settings.keys.get(name, name), quoted_value(file_settings.values.get(name)), why))
 
+    _keep_as_words(file_settings)
     for name, value in file_settings.values.items():
         row, problems = ROWS[name], list[Problem]()
         read = row.read(value, problems)
@@ -131,6 +134,18 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         remarks.append(Remark("no_second_pass"))
     left_out += [LeftOut(key, quoted_value(value), why) for key, (value, why) in file_settings.others.items()]
     return TakenOver(program, settings, tuple(left_out), tuple(remarks))
+
+
+def _keep_as_words(file_settings: FileSettings) -> None:
+    """The prompts of a picture are what it was made of, so nothing in them is a choice any more."""
+    for name in ("prompt", "negative_prompt"):
+        text = file_settings.values.get(name)
+        if not isinstance(text, str) or len(text) > MAX_PROMPT_CHARACTERS:
+            continue
+        words = as_words(text)
+        if words != text:
+            file_settings.values[name] = words
+            file_settings.remarks.append(Remark("choices", {"key": file_settings.keys.get(name, name)}))
 
 
 def _take_size(file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut]) -> None:

@@ -1039,6 +1039,7 @@ CHINESE: Mapping[str, str] = {
     "library.fact.kind": "生成方式",
     "library.fact.evaluations": "U-Net 计算次数",
     "library.fact.seconds": "用时（秒）",
+    "library.fact.threads": "CPU 线程数",
     "library.fact.model_hash": "模型哈希 (SHA-256)",
     "library.fact.yes": "是",
     "library.fact.no": "否",

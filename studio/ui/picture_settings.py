@@ -12,6 +12,8 @@ from typing import Any
 
 from studio.answered.models import Model
 from studio.asked.fields import TextToImage
+from studio.asked.problems import quoted_value
+from studio.asked.requests import ROWS
 from studio.picture.file_settings import Remark
 from studio.picture.library.reading import facts_of_texts
 from studio.picture.metadata import A1111_CHUNK, OWN_CHUNK, hashes_of_texts, info_of_texts
@@ -19,9 +21,10 @@ from studio.picture.named_files import FileRemark, compare_files
 from studio.picture.taken_over import LeftOut, take_over_texts
 from studio.ui.language import current
 from studio.ui.library.settings import settings_of
-from studio.ui.text import DEFAULT_LANGUAGE, say_of_picture
+from studio.ui.text import DEFAULT_LANGUAGE, say, say_of_picture
 from studio.ui.visible import visible
 
+EVERYTHING_OPEN: Mapping[str, object] = {}
 _ABSENT = ("absent", "absent_hash")  # why a checkpoint is left out that is not here
 
 
@@ -69,12 +72,15 @@ def texts_of_paste(text: str) -> dict[str, str]:
     return texts
 
 
-def sheet_of(texts: Mapping[str, str], models: Sequence[Model]) -> dict[str, Any] | None:
+def sheet_of(
+    texts: Mapping[str, str], models: Sequence[Model], locked: Mapping[str, object] = EVERYTHING_OPEN
+) -> dict[str, Any] | None:
     """What the sheet shows of the texts of a file, in the language of this request; None where they tell nothing.
 
     `settings`: the fields that can be taken, with the names that files have here; seeds are texts. `stated`: label and
     value of all that the file states. `missing`: models that are not here. `left_out`, `notes`: sentences.
-    `from_picture`: whether the run began from another picture, which no file holds.
+    `from_picture`: whether the run began from another picture, which no file holds. `locked`: the fields that the owner
+    has fixed for this visitor, and their values.
     """
     taken_over = take_over_texts(texts, models)
     if taken_over is None:
@@ -86,6 +92,11 @@ def sheet_of(texts: Mapping[str, str], models: Sequence[Model]) -> dict[str, Any
     files = compare_files(hashes_of_texts(texts), prompts["prompt"], prompts["negative_prompt"], models)
     if settings:
         settings |= {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
+    fixed = [
+        LeftOut(say(ROWS[name].label), quoted_value(settings.pop(name)), Remark("locked", {"value": str(value)}))
+        for name, value in locked.items()
+        if name in settings and settings[name] != value
+    ]
     # The page's numbers are exact up to 2 ** 53 alone.
     settings |= {n: str(settings[n]) for n in ("seed", "variation_seed") if settings.get(n) is not None}
     absent = [one for one in taken_over.left_out if one.why.key in _ABSENT]
@@ -103,7 +114,7 @@ def sheet_of(texts: Mapping[str, str], models: Sequence[Model]) -> dict[str, Any
             *(left_out_sentence(one, language) for one in absent),
             *(note_of_file(one, language) for one in absent_files),
         ],
-        "left_out": [left_out_sentence(one, language) for one in taken_over.left_out if one not in absent],
+        "left_out": [left_out_sentence(one, language) for one in (*taken_over.left_out, *fixed) if one not in absent],
         "notes": [
             *(note_of(one, language) for one in taken_over.remarks),
             *(note_of_file(one, language) for one in files.remarks if one not in absent_files),

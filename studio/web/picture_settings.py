@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -49,8 +49,10 @@ class PictureSettings:
                     if len(body) > MAX_IMAGE_BYTES:
                         break  # `read_picture` says what is allowed
                 models = (await self._engine.ask(ModelList())).models
+                locked = dict(next((one.locked for one in self._engine.catalog()), ()))
                 async with self._places:
-                    view = await run_in_threadpool(_text_view if is_text else _picture_view, bytes(body), models)
+                    view_of = _text_view if is_text else _picture_view
+                    view = await run_in_threadpool(view_of, bytes(body), models, locked)
         except NoRoom as full:
             return refusal(507, str(full))
         except InvalidRequest as error:
@@ -58,8 +60,8 @@ class PictureSettings:
         return JSONResponse(spoken(view), headers={"cache-control": "no-store"})
 
 
-def _picture_view(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
-    says = sheet_of(texts_of(file), models)
+def _picture_view(file: bytes, models: Sequence[Model], locked: Mapping[str, object]) -> dict[str, Any]:
+    says = sheet_of(texts_of(file), models, locked)
     try:
         width, height = read_picture(file).size
     except InvalidRequest as error:
@@ -69,11 +71,11 @@ def _picture_view(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
     return {"says": says, "width": width, "height": height, "problem": ""}
 
 
-def _text_view(body: bytes, models: Sequence[Model]) -> dict[str, Any]:
+def _text_view(body: bytes, models: Sequence[Model], locked: Mapping[str, object]) -> dict[str, Any]:
     if len(body) > MAX_TEXT_BYTES:
         allowed = Message("a text of at most {most} KiB", most=MAX_TEXT_BYTES // 1024)
         raise InvalidRequest(Problem("text", Message("a text of {count} KiB", count=len(body) // 1024), allowed))
-    says = sheet_of(texts_of_paste(body.decode("utf-8", "replace")), models)
+    says = sheet_of(texts_of_paste(body.decode("utf-8", "replace")), models, locked)
     if says is not None and not says["program"] and not says["settings"]:
         says = None  # any other text
     return {"says": says, "width": 0, "height": 0, "problem": ""}

@@ -14,10 +14,11 @@ from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
 from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
+from studio.asked.template import is_template
 from studio.picture.file_settings import Remark
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, png_info
-from studio.picture.taken_over import TakenOver, take_over
+from studio.picture.taken_over import TakenOver, take_over, take_over_texts
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -264,3 +265,17 @@ def test_a_picture_that_tells_nothing_is_none() -> None:
     Image.new("RGB", (8, 8)).save(file, "PNG")
     assert take_over(file.getvalue(), INSTALLED) is None
     assert take_over(b"GIF89a broken", INSTALLED) is None
+
+
+def test_what_chooses_here_stays_words_in_the_prompt_of_a_picture() -> None:
+    """A1111 has no choices in braces: the picture was made of the braces themselves."""
+    text = "a {red|blue} fox in __places__, {best}\nSteps: 9, Sampler: DDIM, Seed: 1, Version: v1.10.1"
+    found = take_over_texts({"parameters": text}, INSTALLED)
+    assert found is not None
+    prompt = str(found.settings["prompt"])
+    assert prompt == "a \\{red|blue} fox in \\__places__, {best}"
+    assert not is_template(prompt)
+    assert [remark.key for remark in found.remarks] == ["choices"]
+    again = take_over_texts({"parameters": text.replace("a {red|blue} fox in __places__", "a fox")}, INSTALLED)
+    assert again is not None
+    assert again.remarks == ()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from studio.answered.model_facts import ModelFacts
-from studio.answered.models import Model
+from studio.answered.models import Checkpoint, Model
 from studio.asked.orders import ModelList
 from studio.asked.problems import MAX_IMAGE_BYTES
 from studio.picture.gallery import Gallery
@@ -26,6 +26,7 @@ from studio.web.routes import Routes
 from studio.web.upload_room import UploadRoom
 from tests.ui.test_starting import a_picture
 from tests.web.asgi import Page, Records, Visitor
+from tests.web.test_board import BUILT_IN, TINY, Studio
 
 CASES = Path(__file__).parents[1] / "cases"
 CHECKPOINT = Model(
@@ -44,6 +45,9 @@ TEXT = [("content-type", "text/plain")]
 
 class Models(Records):
     """An engine that knows its models."""
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        return ()
 
     models: tuple[Model, ...] = (CHECKPOINT,)
 
@@ -198,3 +202,21 @@ def test_the_picture_counts_as_an_upload_until_it_is_answered(tmp_path: Path) ->
         assert ask(one, small)["width"] == 8
     refused = one("/ask/picture-settings", method="POST", body=small + bytes(1000), headers=IMAGE)
     assert refused.status == 507
+
+
+def test_a_guest_learns_nothing_of_models_they_may_not_use_and_reads_what_is_fixed(tmp_path: Path) -> None:
+    lesson = Studio()
+    lesson.board.decide({"models": [BUILT_IN.id], "locked": {"guidance_scale": 2.5}})
+    routes = Routes(Page(), engine=lesson.engine, gallery=Gallery(tmp_path / "outputs"))
+    one = Visitor(Owner(routes))
+    text = f"a fox\nSteps: 9, Sampler: Euler, CFG scale: 4, Seed: 11, Model: {TINY.name}".encode()
+    lesson.visitor = "the owner"
+    owners = ask(one, text, TEXT)["says"]
+    assert owners["settings"]["checkpoint"] == TINY.name
+    assert owners["left_out"] == owners["missing"] == []
+    lesson.visitor = lesson.guest
+    guests = ask(one, text, TEXT)["says"]
+    assert "checkpoint" not in guests["settings"]
+    assert guests["missing"] == [f"Model '{TINY.name}' is left out: it is not installed."]
+    assert guests["left_out"] == ["Guidance 4.0 is left out: the owner of this studio has fixed it at 2.5."]
+    assert "guidance_scale" not in guests["settings"]

@@ -13,7 +13,7 @@ from studio.ui.visible import visible
 # The page says them elsewhere: the prompts above, the size below. The pictures that it began with are not in the file.
 _SHOWN_ELSEWHERE = {name for name, row in ROWS.items() if row.place in ("prompt", "negative_prompt", "size")}
 _NOT_IN_THE_FILE = {name for name, row in ROWS.items() if row.kind == "file"}
-_FACTS = ("evaluations", "seconds", "model_hash")  # what the studio writes beside the fields
+_FACTS = ("evaluations", "seconds", "threads", "model_hash")  # what the studio writes beside the fields
 
 
 def settings_of(facts: Facts) -> list[tuple[str, str]]:
@@ -45,6 +45,8 @@ def _value(name: str, value: str) -> str:
         return say(f"tab.{value}")
     if name in ROWS and ROWS[name].kind == "flag":
         return say("library.fact.yes" if value == "True" else "library.fact.no")
+    if name == "threads":  # a list of numbers
+        return visible(value.strip("[]"))
     if name in ROWS and value in ROWS[name].choices:
         return choice(name, value)
     return visible(value)

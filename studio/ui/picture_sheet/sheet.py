@@ -53,7 +53,8 @@ def build(
     written.then(None, None, None, js=PRESS.format(tab=first.tab))
 
     async def look(event: gr.EventData, request: gr.Request) -> AsyncIterator[Any]:
-        values = run_values(event._data, [one.name for one in engine.catalog()])
+        checkpoints = [one.name for one in engine.catalog()]
+        values = run_values(event._data, checkpoints) | widgets.locked_values(engine)
         opened = gr.Tabs(selected=noise_viewer.TAB)
         owner = session.owner_of(request)
         number = event._data.get("number")
