@@ -23,7 +23,7 @@ def chinese_of(sentence: str) -> str | None:
 
 CHINESE_MESSAGES: Mapping[str, str] = {
     "The owner of this studio has "
-    "the safety checker on, which looks at runs only.": "本工作室的所有者开启了安全检查器，它只检查运行。",
+    "the safety checker on, which looks at runs only.": "工作室主人开启了安全检查器，它只检查运行。",
     "A figure of few steps is made "
     "without LoRAs, and this prompt names one.": "少步数的插图不使用 LoRA，而这个提示词用到了。",
     "At most {} pictures at a time.": "一次最多 {1} 张图像。",
