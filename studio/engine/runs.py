@@ -245,16 +245,24 @@ class Run:
             pictures=self._pictures(),
             seconds=time.monotonic() - self.start_time,
             exact=self.exact,
-            notes=tuple(
-                Message(
-                    "The safety checker of this studio holds back picture {image} of {images} (seed {seed}).",
-                    image=image + 1,
-                    images=len(self.seeds),
-                    seed=self.seeds[image],
-                )
-                for image in sorted(self.held_back)
-            ),
+            notes=(*self._held_back_notes(), *self._file_notes()),
         )
+
+    def _held_back_notes(self) -> list[Message]:
+        return [
+            Message(
+                "The safety checker of this studio holds back picture {image} of {images} (seed {seed}).",
+                image=image + 1,
+                images=len(self.seeds),
+                seed=self.seeds[image],
+            )
+            for image in sorted(self.held_back)
+        ]
+
+    def _file_notes(self) -> list[str]:
+        """Why pictures are files of another format than the one that the owner has chosen, each reason once."""
+        notes = (self.pictures[image].info.get("file_note") for image in sorted(self.pictures))
+        return list(dict.fromkeys(note for note in notes if isinstance(note, str)))
 
     def stopped_event(self, reason: str) -> Stopped:
         """The pictures that were done, and the last look of those that were not."""

@@ -2,7 +2,7 @@
 
 Owns the outputs folder and its index. Knows nothing of torch, the page or HTTP; whose a picture is comes as a string.
 
-    outputs/2026-11-22/00001-814512.png     the picture, its metadata inside
+    outputs/2026-11-22/00001-814512.png     the picture, its metadata inside; the owner may choose other names
     outputs/compare/2026-11-22/...          the cells of comparisons: kept apart, the oldest go when there are too many
     outputs/index.jsonl                     one line a picture: id, sha256 of the owner, file
     outputs/2026-11-22/.<random>.part       being written; swept at the next start when old
@@ -30,23 +30,25 @@ from pathlib import Path
 from PIL import Image
 
 from studio.answered.events import Picture
-from studio.asked.messages import Message
-from studio.picture import chunks, infotext, metadata
+from studio.picture import metadata
+from studio.picture.file_formats import A1111_CHUNK, FILE_FORMATS, OWN_CHUNK, PILLOW_FORMATS, encode_or_png
+from studio.picture.free_names import FreeNames
 from studio.picture.gallery_index import Entry, Index
+from studio.picture.naming import COMPARISONS, DEFAULT_PATTERN, Name, name_of
+from studio.picture.placing import give_name, sentence_of
+from studio.picture.saving import SavingFile
 
 logger = logging.getLogger(__name__)
 
 THUMBNAIL_SIDE = 256  # pixels, the longer side
 LEFTOVER_AGE = 3600.0  # seconds; no save takes this long, so an older .part belongs to nobody
-# On a 512x512 picture with a camera's grain this takes 0.6 of the time of Pillow's default 6, for a file 14 % larger.
-COMPRESS_LEVEL = 1  # of zlib; the next picture waits for this write
 
-COMPARISONS = "compare"  # the folder of their cells
 COMPARISON_BYTES = 2 * 2**30  # of it; what visitors want to have they save, which puts a copy beside the other pictures
 
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 _CACHED_THUMBNAILS = 256
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_SWEPT = 2000  # pictures whose folders are looked at
+_NO_SUCH_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,18 @@ class Gallery:
         Nothing is raised for a folder that cannot be used: `save` tells that, since a folder may come back.
         """
         self.outputs_dir = Path(outputs_dir).expanduser().resolve()
+        self.saving = SavingFile(self.outputs_dir)
         self._lock = threading.Lock()
         self._index = Index(self.outputs_dir)
-        self._numbers: dict[str, int] = {}  # day's folder -> last number this process gave
+        self._free_names = FreeNames(self.outputs_dir, self._index, self._lock)
         self._part_sizes: dict[str, int] = {}  # id -> bytes
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
         with suppress(OSError):
             self.outputs_dir.mkdir(parents=True, exist_ok=True)
-            self._sweep()
         with self._lock:
             self._index.recover()
+        with suppress(OSError):
+            self._sweep()
 
     # ------------------------------------------------------------------------------------------------------ in
 
@@ -108,11 +112,10 @@ class Gallery:
         if type(seed) is not int or seed < 0:
             raise ValueError(f"info['seed']: {seed!r} is not allowed. Allowed: the seed used, a whole number from 0.")
         image = image.convert("RGB")
-        png_file = io.BytesIO()
-        image.save(png_file, "PNG", pnginfo=metadata.png_info(info, parameters), compress_level=COMPRESS_LEVEL)
+        data, file_format, info = encode_or_png(image, self.saving.now().encoding, info, parameters)
         job = "" if part_of else job or ""
         entry = Entry(id=secrets.token_hex(16), owner=_digest(owner), file="", part_of=part_of or "", job=job)
-        entry = self._write(png_file.getbuffer(), seed, entry)
+        entry = self._write(memoryview(data), info, FILE_FORMATS[file_format].ending, entry)
         if part_of:
             self._trim(part_of)
         return Picture(
@@ -127,23 +130,34 @@ class Gallery:
 
     def keep(self, picture_id: str, owner: str) -> Picture | None:
         """Put a copy of a part among the owner's pictures; None where the owner has no such part. Raises SaveFailed."""
-        path = self.path(picture_id, owner)
-        if path is None:
+        path, part = self.path(picture_id, owner), self.picture(picture_id, owner)
+        if path is None or part is None:
             return None
-        seed = path.stem.rpartition("-")[2]
         try:
             data = memoryview(path.read_bytes())
         except OSError as error:
-            raise SaveFailed(_sentence(error)) from error
-        entry = self._write(data, int(seed), Entry(id=secrets.token_hex(16), owner=_digest(owner), file=""))
+            raise SaveFailed(sentence_of(error)) from error
+        entry = Entry(id=secrets.token_hex(16), owner=_digest(owner), file="")
+        entry = self._write(data, part.info, path.suffix, entry)
         return _picture(entry, self.outputs_dir / entry.file)
 
-    def _write(self, data: memoryview, seed: int, entry: Entry) -> Entry:
+    def _write(self, data: memoryview, info: Mapping[str, object], ending: str, entry: Entry) -> Entry:
         """Write a picture's file and take it into the index, on disk and here. Raises SaveFailed."""
+        now = datetime.now().astimezone()
+        pattern = DEFAULT_PATTERN if entry.part_of else self.saving.now().pattern
+        name = name_of(pattern, info, now)
+        name = replace(name, folder=f"{COMPARISONS}/{name.folder}") if entry.part_of else name
         try:
-            entry = replace(entry, file=self._write_file(data, seed, entry))
+            try:
+                file = self._write_file(data, name, ending, entry)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_NAMES or pattern == DEFAULT_PATTERN:
+                    raise
+                logger.warning("The disk takes no file by the owner's pattern (%s): the usual one.", error.strerror)
+                file = self._write_file(data, name_of(DEFAULT_PATTERN, info, now), ending, entry)
         except OSError as error:
-            raise SaveFailed(_sentence(error)) from error
+            raise SaveFailed(sentence_of(error)) from error
+        entry = replace(entry, file=file)
         try:
             self._index.append(entry)
         except OSError as error:  # the picture is safe; it is only not listed after a restart
@@ -175,37 +189,34 @@ class Gallery:
                     del self._index.entries[entry.id]
                     self._thumbnails.pop(entry.id, None)
 
-    def _write_file(self, data: memoryview, seed: int, entry: Entry) -> str:
-        """Write the bytes below today's folder under the next free name; returns it relative to the outputs folder."""
-        below = COMPARISONS if entry.part_of else ""
-        day = (f"{below}/" if below else "") + datetime.now().astimezone().date().isoformat()
-        folder = self.outputs_dir / day
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.resolve() != folder:
-            raise OSError(errno.ELOOP, "today's folder is a link to another place")
+    def _write_file(self, data: memoryview, name: Name, ending: str, entry: Entry) -> str:
+        """Write the bytes below a name's folder under its next free form; returns it relative to the outputs folder."""
+        folder = self._folder(name.folder)
         part = folder / f".{secrets.token_hex(8)}.part"
         try:
             with part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            while True:
-                name = f"{self._next_number(day):05d}-{seed}.png"
-                self._index.announce(replace(entry, file=f"{day}/{name}"), data)
+            for candidate in self._free_names.candidates(name, ending):
+                self._index.announce(replace(entry, file=candidate), data)
                 with suppress(FileExistsError):
-                    _give_name(part, folder / name)
-                    return f"{day}/{name}"
+                    give_name(part, self.outputs_dir / candidate)
+                    return candidate
+            raise AssertionError("there is always another number")
         finally:
             part.unlink(missing_ok=True)
 
-    def _next_number(self, day: str) -> int:
-        with self._lock:
-            if day not in self._numbers:
-                there = [*os.listdir(self.outputs_dir / day), *self._index.names_of(day)]
-                names = (re.match(r"(\d{5,})-", name) for name in there)
-                self._numbers[day] = max((int(n[1]) for n in names if n), default=0)
-            self._numbers[day] += 1
-            return self._numbers[day]
+    def _folder(self, name: str) -> Path:
+        """A folder below the outputs folder, which is made and reached without any link."""
+        folder = self.outputs_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        for step in filter(None, name.split("/")):
+            folder /= step
+            folder.mkdir(exist_ok=True)
+            if folder.resolve() != folder:
+                raise OSError(errno.ELOOP, "the folder is a link to another place")
+        return folder
 
     # ----------------------------------------------------------------------------------------------------- out
 
@@ -302,7 +313,7 @@ class Gallery:
                 self._thumbnails.move_to_end(picture_id)
                 return thumbnail
         try:
-            with Image.open(file, formats=["PNG"]) as image:
+            with Image.open(file, formats=PILLOW_FORMATS) as image:
                 small = image.convert("RGB")
         except (OSError, ValueError, SyntaxError):
             return None
@@ -324,39 +335,13 @@ class Gallery:
             return None
 
     def _sweep(self) -> None:
-        """Remove what saves that were killed left behind."""
-        for pattern in ("????-??-??/.*.part", f"{COMPARISONS}/????-??-??/.*.part"):
-            for part in self.outputs_dir.glob(pattern):
+        """Remove what saves that were killed left behind, in the folders where the newest pictures lie."""
+        newest = [entry.file for entry in self._index.entries.values()][-_SWEPT:]
+        for folder in {(self.outputs_dir / file).parent for file in newest} | set(self.outputs_dir.glob("????-??-??")):
+            for part in folder.glob(".*.part"):
                 with suppress(OSError):
                     if time.time() - part.lstat().st_mtime > LEFTOVER_AGE:
                         part.unlink()
-
-
-def _give_name(part: Path, final: Path) -> None:
-    """Let a complete file appear as `final` in one act. Raises FileExistsError when the name is taken, by anybody."""
-    if os.name == "nt":
-        part.rename(final)  # refuses an existing name there
-        return
-    if hasattr(os, "link"):
-        try:
-            os.link(part, final)
-            return
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-    _reserve_and_rename(part, final)
-
-
-def _reserve_and_rename(part: Path, final: Path) -> None:
-    """As `_give_name` for disks without hard links (FAT, some network shares), where a rename would overwrite."""
-    placeholder = final.with_name(f".{final.name}.part")
-    placeholder.open("xb").close()
-    try:
-        if final.exists():
-            raise FileExistsError(errno.EEXIST, "the name is taken")
-        part.rename(final)
-    finally:
-        placeholder.unlink(missing_ok=True)
 
 
 def _digest(owner: str) -> str:
@@ -366,9 +351,8 @@ def _digest(owner: str) -> str:
 def _picture(entry: Entry, file: Path) -> Picture | None:
     """What the file itself says; None when it is no longer the picture we wrote."""
     try:
-        with file.open("rb") as stream:
-            width, height, text = chunks.head(stream, limit=infotext.MAX_TEXT_BYTES)
-        info = json.loads(text[metadata.OWN_CHUNK])
+        width, height, text = metadata.head(file)
+        info = json.loads(text[OWN_CHUNK])
         return Picture(
             id=entry.id,
             file_name=entry.file,
@@ -376,25 +360,7 @@ def _picture(entry: Entry, file: Path) -> Picture | None:
             height=height,
             seed=int(info["seed"]),
             info=info,
-            parameters=text[metadata.A1111_CHUNK],
+            parameters=text[A1111_CHUNK],
         )
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):
         return None
-
-
-def _sentence(error: OSError) -> str:
-    """Why a save failed and what to do, for the page: no path, no number."""
-    locked = Message("The outputs folder may not be written to. Change its permissions or use another --outputs-dir.")
-    no_folder = Message("--outputs-dir names something that is not a folder. Start the studio with another one.")
-    sentence = Message("The outputs folder is gone and cannot be made again. Check the disk that --outputs-dir names.")
-    causes = {
-        errno.ENOSPC: Message("The disk of the outputs folder is full. Free some space and try again."),
-        errno.EDQUOT: Message("The disk quota of the outputs folder is used up. Free some space and try again."),
-        errno.EROFS: Message("The outputs folder is on a read-only disk. Start the studio with another --outputs-dir."),
-        **dict.fromkeys((errno.EACCES, errno.EPERM), locked),
-        errno.ENOENT: sentence,
-        **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), no_folder),
-        errno.ELOOP: Message("Today's folder inside the outputs folder is a link to another place. Remove the link."),
-    }
-    other = Message("The outputs folder cannot be written to. Check its disk, or use another --outputs-dir.")
-    return Message("The picture could not be saved. {cause}", cause=causes.get(error.errno or 0, other))

@@ -1,7 +1,9 @@
 """The index of the outputs folder: one line of JSON a picture, added by any number of servers, never changed.
 
-    {"version": 1, "id": …, "owner": sha256 of the owner, "file": …, "part_of": …, "job": …}
-    {"version": 1, "saving": {the same}, "sha256": of the file's bytes}
+    {"version": 2, "id": …, "owner": sha256 of the owner, "file": …, "part_of": …, "job": …}
+    {"version": 2, "saving": {the same}, "sha256": of the file's bytes}
+
+A line whose file is named as before the owner could choose names is of version 1.
 
 The second kind is written just before a file gets its name, so that a picture whose server is killed between the two is
 found at the next start.
@@ -20,12 +22,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from studio.picture.file_formats import ENDINGS
+
 logger = logging.getLogger(__name__)
 
 INDEX_NAME = "index.jsonl"
-INDEX_VERSION = 1  # of a line; one without it is of 0.1.0, which had the same form
+INDEX_VERSION = 2  # of a line; one without it is of 0.1.0, which had the form of version 1
+MAX_FOLDERS = 8  # of a file's path
 
-_FILE = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
+_FILE_OF_1 = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")  # in a line of version 1
+_PART = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,254}")  # of a path that leads nowhere else
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -47,6 +53,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.entries: dict[str, Entry] = {}  # in the order of saving
         self.by_file: dict[str, Entry] = {}
+        self._names: set[str] = set()  # of all files ever saved, in the form in which no two may be alike
         self._folder = folder
         self._read = 0  # bytes that were read already
         self._saving: dict[str, tuple[Entry, str]] = {}  # announced, and not there: with the file's sha256
@@ -71,11 +78,16 @@ class Index:
                 self._saving.pop(entry.id, None)
                 self.entries.setdefault(entry.id, entry)
                 self.by_file[entry.file] = entry
+                self._names.add(entry.file.casefold())
 
-    def names_of(self, day: str) -> list[str]:
-        """The names of all files that were ever saved in a day's folder. A deleted file's number is not free: its id
-        must never name another picture."""
-        return [file.rpartition("/")[2] for file in self.by_file if file.rpartition("/")[0] == day]
+    def is_used(self, file: str) -> bool:
+        """Whether a picture has had this name, in capitals or not. A deleted picture's name is not free: its id must
+        never name another picture."""
+        return file.casefold() in self._names
+
+    def names_of(self, folder: str) -> list[str]:
+        """The names of all files that were ever saved in a folder."""
+        return [file.rpartition("/")[2] for file in self.by_file if file.rpartition("/")[0] == folder]
 
     def append(self, entry: Entry) -> None:
         """Add a picture that lies complete under its name. Raises OSError."""
@@ -100,7 +112,9 @@ class Index:
 
     def _write(self, values: dict[str, Any], *, to_disk: bool) -> None:
         # One write, begun by a newline: a line torn by a crash, ours or another server's, never spoils the next one.
-        line = json.dumps({"version": INDEX_VERSION} | values)
+        file = values.get("saving", values)["file"]
+        version = 1 if _FILE_OF_1.fullmatch(file) else INDEX_VERSION  # a studio of before reads what it understands
+        line = json.dumps({"version": version} | values)
         with (self._folder / INDEX_NAME).open("ab") as index:
             index.write(f"\n{line}\n".encode())
             index.flush()
@@ -134,7 +148,7 @@ def parse(line: bytes) -> tuple[Entry | None, str]:
         good = (
             _PICTURE_ID.fullmatch(entry.id)
             and _HASH.fullmatch(entry.owner)
-            and _FILE.fullmatch(entry.file)
+            and _leads_to_a_picture(entry.file)
             and isinstance(entry.part_of, str)
             and isinstance(entry.job, str)
             and (not sha256 or _HASH.fullmatch(sha256))
@@ -142,6 +156,12 @@ def parse(line: bytes) -> tuple[Entry | None, str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None, ""
     return (entry, sha256) if good else (None, "")
+
+
+def _leads_to_a_picture(file: str) -> bool:
+    """Whether a path stays below the outputs folder, in no hidden place, and ends as our pictures do."""
+    parts = file.split("/")
+    return len(parts) <= MAX_FOLDERS + 1 and file.endswith(ENDINGS) and all(map(_PART.fullmatch, parts))
 
 
 @cache

@@ -1,4 +1,5 @@
 """What a picture says about itself: our own JSON, and the A1111 `parameters` text that other studios write and read.
+Which file holds them where: studio.picture.file_formats.
 
 Plain values and Pillow's containers: no torch, no page. Whatever is read back goes through the requests' own gate.
 
@@ -26,12 +27,13 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from studio import __version__
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
@@ -40,12 +42,10 @@ from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem
 from studio.asked.requests import REQUEST_KINDS, Request, request_from_dict
 from studio.asked.resolved import Resolved
 from studio.picture import chunks, draw_things, stealth
+from studio.picture.decode import FORMATS
+from studio.picture.file_formats import A1111_CHUNK, EXIF_IFD, OWN_CHUNK, USER_COMMENT, record_of_xmp
 from studio.picture.infotext import MAX_TEXT_BYTES, parse_parameters, read_parameters
 from studio.picture.named_files import hashes_of_pairs
-
-OWN_CHUNK = "latent-studio"
-A1111_CHUNK = "parameters"
-
 
 # ------------------------------------------------------------------------------------------------------ writing
 
@@ -76,17 +76,6 @@ def picture_info(
     version_facts = facts.get("versions")
     versions = {"Latent Studio": __version__} | (dict(version_facts) if isinstance(version_facts, Mapping) else {})
     return request.to_dict() | values | facts | {"versions": versions}
-
-
-def png_info(info: Mapping[str, object], parameters: str) -> PngInfo:
-    """The text chunks of a saved picture: `parameters` for every studio, `latent-studio` (JSON) for ours.
-
-    Raises ValueError for an info that is not JSON or holds NaN.
-    """
-    info_chunks = PngInfo()
-    info_chunks.add_text(A1111_CHUNK, parameters)  # tEXt when it fits Latin-1, else iTXt, as A1111 itself
-    info_chunks.add_text(OWN_CHUNK, json.dumps(info, allow_nan=False))
-    return info_chunks
 
 
 # ------------------------------------------------------------------------------------------------------ reading
@@ -169,49 +158,45 @@ def texts_of(source: bytes | Path) -> dict[str, str]:
             return {}
         if source.startswith(chunks.SIGNATURE):
             return chunks.texts(source, limit=MAX_TEXT_BYTES) or stealth.texts(source)
-        if source.startswith((b"GIF87a", b"GIF89a")):
-            return {A1111_CHUNK: _gif_comment(source)}
-        return _exif_texts(source)
     except (OSError, chunks.BrokenPng):
+        return {}
+    try:
+        with Image.open(io.BytesIO(source), formats=("GIF", "JPEG", "WEBP", "AVIF")) as image:
+            return _texts_of_image(image)
+    except Exception:  # Pillow raises all sorts for broken data; a file without readable metadata is no error here
         return {}
 
 
-_EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
+_MAKER_NOTE = 0x927C
 # ComfyUI writes its graphs into these tags of a WebP file, as "prompt:{...}" and "workflow:{...}".
 _GRAPH_TAGS = (0x010E, 0x010F, 0x0110)
 
 
-def _gif_comment(data: bytes) -> str:
+def _gif_comment(image: Image.Image) -> str:
     """The comment of a GIF file, empty when there is none."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("GIF",)) as image:
-            comment = image.info.get("comment", b"")
-    except Exception:  # Pillow raises all sorts for broken data; a file without readable metadata is no error here
-        return ""
+    comment = image.info.get("comment", b"")
     return comment[: 2 * MAX_TEXT_BYTES].decode("utf-8", "replace") if isinstance(comment, bytes) else ""
 
 
-def _exif_texts(data: bytes) -> dict[str, str]:
-    """The texts in the EXIF and the XMP of a JPEG, WebP or AVIF file: its UserComment, the scheme of Fooocus, the
-    graphs of ComfyUI, what Draw Things writes."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "WEBP", "AVIF")) as image:
-            exif = image.getexif()
-            more = exif.get_ifd(_EXIF_IFD)
-            texts = {A1111_CHUNK: _user_comment(more.get(_USER_COMMENT, b""))}
-            xmp = _plain_text(image.info.get("xmp"))
-            if xmp:
-                texts[draw_things.XMP] = xmp
-            scheme = more.get(_MAKER_NOTE, exif.get(_MAKER_NOTE))
-            if _plain_text(scheme) in ("fooocus", "a1111"):
-                texts["fooocus_scheme"] = _plain_text(scheme)
-            for tag in _GRAPH_TAGS:
-                name, colon, graph = _plain_text(exif.get(tag)).partition(":")
-                if colon and name.lower() in ("prompt", "workflow"):
-                    texts[name.lower()] = graph
-    # Pillow's EXIF reader raises all sorts for broken data; a file without readable metadata is no error here.
-    except Exception:
-        return {}
+def _texts_of_image(image: Image.Image) -> dict[str, str]:
+    """The comment of a GIF file, or the texts in the EXIF and XMP of a JPEG, WebP or AVIF file: its UserComment, our
+    own record, the scheme of Fooocus, the graphs of ComfyUI, what Draw Things writes."""
+    if image.format == "GIF":
+        return {A1111_CHUNK: _gif_comment(image)}
+    exif = image.getexif()
+    more = exif.get_ifd(EXIF_IFD)
+    texts = {A1111_CHUNK: _user_comment(more.get(USER_COMMENT, b""))}
+    xmp = _plain_text(image.info.get("xmp"))
+    if xmp:
+        texts[draw_things.XMP] = xmp
+        texts |= {OWN_CHUNK: record} if (record := record_of_xmp(xmp)) else {}
+    scheme = more.get(_MAKER_NOTE, exif.get(_MAKER_NOTE))
+    if _plain_text(scheme) in ("fooocus", "a1111"):
+        texts["fooocus_scheme"] = _plain_text(scheme)
+    for tag in _GRAPH_TAGS:
+        name, colon, graph = _plain_text(exif.get(tag)).partition(":")
+        if colon and name.lower() in ("prompt", "workflow"):
+            texts[name.lower()] = graph
     return texts
 
 
@@ -233,3 +218,24 @@ def _user_comment(comment: object) -> str:
         little = text[1::2].count(0) > text[::2].count(0)
         return text.decode("utf-16-le" if little else "utf-16-be", "replace")
     return text.decode("utf-8", "replace").strip("\0")
+
+
+def head(path: Path, *, limit: int = MAX_TEXT_BYTES) -> tuple[int, int, dict[str, str]]:
+    """Width, height and texts of a picture's file, 0x0 for a broken one; no pixel is read. Raises OSError."""
+    with path.open("rb") as file:
+        beginning = file.read(len(chunks.SIGNATURE))
+        if beginning == chunks.SIGNATURE:
+            file.seek(0)
+            try:
+                return chunks.head(file, limit=limit)
+            except (chunks.BrokenPng, struct.error):
+                return 0, 0, {}
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            texts = {}
+            with suppress(Exception):
+                texts = _texts_of_image(image)
+    except Exception:  # Pillow raises all sorts for broken files, and a file that is none of a picture is no error here
+        return 0, 0, {}
+    return width, height, {name: text for name, text in texts.items() if len(text) <= limit}

@@ -21,6 +21,7 @@ from studio.asked.axes import A1111_AXES, Axis, values_text
 from studio.asked.compare import Comparison, comparison_from_dict, prompt_notices
 from studio.asked.problems import MAX_IMAGE_BYTES
 from studio.picture import chunks, infotext, metadata
+from studio.picture.file_formats import OWN_CHUNK, PILLOW_FORMATS, png_info
 
 MAX_SIDE = 12_000  # pixels of the sheet; larger grids are made smaller
 LARGEST_CELL = 512
@@ -75,7 +76,7 @@ def read(data: bytes) -> Comparison | None:
     if len(data) > MAX_IMAGE_BYTES or not data.startswith(chunks.SIGNATURE):
         return None
     try:
-        values = json.loads(chunks.texts(data, limit=infotext.MAX_TEXT_BYTES).get(metadata.OWN_CHUNK, ""))
+        values = json.loads(chunks.texts(data, limit=infotext.MAX_TEXT_BYTES).get(OWN_CHUNK, ""))
     except (ValueError, RecursionError, chunks.BrokenPng):
         return None
     if not isinstance(values, dict) or values.get("kind") != "surface":
@@ -143,7 +144,7 @@ def _draw_cell(
 ) -> None:
     if cell.file is not None:
         try:
-            with Image.open(cell.file, formats=["PNG"]) as source:
+            with Image.open(cell.file, formats=PILLOW_FORMATS) as source:
                 picture = source.convert("RGB")
         except (OSError, ValueError, SyntaxError):
             picture = Image.new("RGB", side, _EMPTY)
@@ -221,6 +222,4 @@ def _info(comparison: Comparison) -> PngInfo:
     pairs = ", ".join(f"{key}: {value}" for key, value in script.items())
     own = comparison.to_dict()
     notes = prompt_notices(comparison)
-    return metadata.png_info(
-        own | ({"prompt_notes": notes} if notes else {}), f"{infotext.parameters_text(info)}, {pairs}"
-    )
+    return png_info(own | ({"prompt_notes": notes} if notes else {}), f"{infotext.parameters_text(info)}, {pairs}")

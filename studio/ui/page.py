@@ -17,6 +17,7 @@ from gradio.queueing import Queue
 from PIL import Image
 
 from studio.answered.engine import Engine
+from studio.picture.file_formats import PILLOW_FORMATS
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, picker, render, session, theme
 from studio.ui.blocks import QUIET, html_block
@@ -165,7 +166,7 @@ def _send(
             # Copied because Gradio serves no file from outside its own folders, without the settings in it. The picture
             # is one of our own.
             content = io.BytesIO()
-            with Image.open(path, formats=["PNG"]) as picture:
+            with Image.open(path, formats=PILLOW_FORMATS) as picture:
                 picture.convert("RGB").save(content, "PNG")
             copy = uploads.result(content.getvalue(), "image.png", session.owner_of(request))
             return gr.Tabs(selected=target.tab), copy

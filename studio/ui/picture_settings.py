@@ -14,9 +14,10 @@ from studio.answered.models import Model
 from studio.asked.fields import TextToImage
 from studio.asked.problems import quoted_value
 from studio.asked.requests import ROWS
+from studio.picture.file_formats import A1111_CHUNK, OWN_CHUNK
 from studio.picture.file_settings import Remark
 from studio.picture.library.reading import facts_of_texts
-from studio.picture.metadata import A1111_CHUNK, OWN_CHUNK, hashes_of_texts, info_of_texts
+from studio.picture.metadata import hashes_of_texts, info_of_texts
 from studio.picture.named_files import FileRemark, compare_files
 from studio.picture.taken_over import LeftOut, take_over_texts
 from studio.ui.language import current

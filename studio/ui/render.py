@@ -52,9 +52,11 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
 
 
 def _prompt_notes(info: Mapping[str, object]) -> list[str]:
-    """What a picture's file says of its prompt: sentences about what of it is read otherwise than it may be meant."""
-    notes = info.get("prompt_notes")
-    return [retold(note) for note in notes if isinstance(note, str)][:20] if isinstance(notes, list) else []
+    """What a picture's file says of its prompt, in sentences about what of it is read otherwise than it may be meant,
+    and of itself, where it is no file of the format that the owner has chosen."""
+    notes, file_note = info.get("prompt_notes"), info.get("file_note")
+    everything = [*(notes if isinstance(notes, list) else ()), file_note]
+    return [retold(note) for note in everything if isinstance(note, str)][:20]
 
 
 def settings_of(info: Mapping[str, object]) -> dict[str, object]:

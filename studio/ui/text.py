@@ -1091,6 +1091,24 @@ _ENGLISH: Mapping[str, str] = {
     "library.differences": "Settings that differ",
     "library.setting": "Setting",
     "library.no_difference": "All their settings are the same.",
+    "library.saving.open": "Saving…",
+    "library.saving.title": "How pictures are saved",
+    "library.saving.what": "For the pictures that are made from now on, yours and guests'. Those that lie here already"
+    " stay as they are.",
+    "library.saving.format": "File format",
+    "library.saving.quality": "Quality (1 to 100)",
+    "library.saving.lossless": "Lossless",
+    "library.saving.note.png": "Every pixel as it was made. The largest files.",
+    "library.saving.note.jpeg": "Small files. A file holds up to 64 KiB of settings; a picture with more is saved as"
+    " PNG, and says so.",
+    "library.saving.note.webp": "Smaller files than JPEG, or lossless ones that are smaller than PNG.",
+    "library.saving.pattern": "Folders and name of the file",
+    "library.saving.pattern.what": "Words in brackets are A1111's; a slash makes a folder. No file is ever overwritten:"
+    " a taken name gets a number.",
+    "library.saving.words": "Words to put in",
+    "library.saving.usual": "The usual name",
+    "library.saving.store": "Save these choices",
+    "library.saving.stored": "Saved.",
     "library.no_settings": "This file says nothing of how it was made.",
     # ---------------------------------------------------------------------------------------------------- models
     "tab.models": "Models",

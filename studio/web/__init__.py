@@ -32,6 +32,7 @@ from studio.web.presence import Presence
 from studio.web.program_routes import ProgramRoutes
 from studio.web.rates import Rates
 from studio.web.routes import ReplayPage, Routes
+from studio.web.saving_routes import SavingRoutes
 from studio.web.share_routes import ShareRoutes
 from studio.web.sharing import Sharing
 from studio.web.upload_room import UploadRoom
@@ -119,6 +120,7 @@ def middleware(
         *(one.layer for one in interfaces),
         Middleware(Api, engine=engine, gallery=gallery, library=library, room=room),
         Middleware(LibraryRoutes, library=library, engine=engine),
+        Middleware(SavingRoutes, gallery=gallery),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

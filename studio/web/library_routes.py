@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest
 from studio.picture.library import reading
 from studio.picture.library.library import MAX_TOGETHER, Library, Shown
-from studio.picture.library.search import Viewer
+from studio.picture.library.search import OWNER, Viewer
 from studio.picture.library.trash import DAYS
 from studio.picture.metadata import texts_of
 from studio.ui.library.settings import settings_of
@@ -29,6 +29,7 @@ from studio.ui.text import spoken
 from studio.ui.visible import visible
 from studio.web.answers import json_object, refusal
 from studio.web.library_viewer import limit_of, number_of, search_of, viewer_of
+from studio.web.picture_files import picture_file
 from studio.web.share_pictures import zip_stream
 
 PAGE = 120
@@ -84,6 +85,7 @@ class LibraryRoutes:
             "offset": offset,
             "complete": complete,
             "on_disk": self.library.on_disk,
+            "owner": viewer == OWNER,
             "pictures": [_tile(one) for one in shown],
         }
 
@@ -125,27 +127,23 @@ class LibraryRoutes:
         return await _answered(read)
 
     async def picture(self, request: Request) -> Response:
-        """GET: the picture; ?download=1 as a file to be saved, ?lossless=1 with every pixel as it is."""
+        """GET: the picture; ?download=1 as a file to be saved, ?lossless=1 with every pixel as it is. One of the
+        studio's also in another format or without its metadata, as `studio.picture.saved_copies` says."""
         shown = await self._shown(request)
         if shown is None:
             return _nothing_here()
-        lossless = request.query_params.get("lossless") == "1"
+        query = dict(request.query_params)
+        lossless, download = query.get("lossless") == "1", query.get("download") == "1"
+        if "format" not in query:
+            query.pop("lossless", None)
         try:
             content, media_type = await run_in_threadpool(self.library.content, shown, lossless=lossless)
+            if isinstance(content, Path):
+                return await picture_file(content, query, _STORED, download=download)
         except InvalidRequest as error:
             return refusal(422, str(error))
         except OSError:
             return _nothing_here()
-        download = request.query_params.get("download") == "1"
-        if isinstance(content, Path):
-            kind = "attachment" if download else "inline"
-            return FileResponse(
-                content,
-                media_type=media_type,
-                filename=content.name,
-                content_disposition_type=kind,
-                headers=_STORED,
-            )
         name = f"{shown.row.id[:8]}.{media_type.rpartition('/')[2]}"
         headers = _STORED | ({"content-disposition": f'attachment; filename="{name}"'} if download else {})
         return Response(content, media_type=media_type, headers=headers)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,6 +39,7 @@ from studio.ui.models import model_list
 from studio.ui.text import in_english, spoken
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
+from studio.web.picture_files import picture_file
 from studio.web.picture_settings import PictureSettings
 from studio.web.prompt_names import PromptNames
 from studio.web.upload_room import UploadRoom
@@ -111,19 +112,18 @@ class Routes:
         await (self.router if scope["type"] == "http" else self.app)(scope, receive, send)
 
     async def picture(self, request: Request) -> Response:
-        """GET /picture/{id}: the PNG as it was saved; ?download=1 as an attachment."""
+        """GET /picture/{id}: the file as it was saved; ?download=1 as an attachment, ?format=webp&quality=80&metadata=0
+        a copy in another format and without its metadata (`studio.picture.saved_copies`)."""
         find = partial(self.gallery.path, request.path_params["picture_id"], request.headers[HEADER])
         path = await run_in_threadpool(find)
         if path is None:
             return _nothing_here()
         attachment = request.query_params.get("download", "0") not in ("", "0")
-        return FileResponse(
-            path,
-            media_type="image/png",
-            filename=path.name,
-            content_disposition_type="attachment" if attachment else "inline",
-            headers={"cache-control": "private, max-age=31536000, immutable"},
-        )
+        headers = {"cache-control": "private, max-age=31536000, immutable"}
+        try:
+            return await picture_file(path, request.query_params, headers, download=attachment)
+        except InvalidRequest as error:
+            return PlainTextResponse(spoken(str(error)), status_code=400)
 
     async def thumbnail(self, request: Request) -> Response:
         """GET /thumbnail/{id}: a JPEG of at most 256 pixels a side."""

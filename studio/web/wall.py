@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from studio.picture.file_formats import media_type
 from studio.picture.gallery import Gallery, PictureFile
 from studio.ui.text import say
 from studio.web.answers import is_owner, json_object, refusal
@@ -85,7 +86,7 @@ class Wall:
         one = await run_in_threadpool(self._one, request.path_params["picture_id"])
         if one is None:
             return refusal(404, "There is nothing here.")
-        return FileResponse(one.file.path, media_type="image/png", headers={"cache-control": "no-store"})
+        return FileResponse(one.file.path, media_type=media_type(one.file.path), headers={"cache-control": "no-store"})
 
     async def thumbnail(self, request: Request) -> Response:
         """GET: a JPEG of at most 256 pixels a side of a picture on the wall."""

@@ -437,7 +437,7 @@ def test_a_name_that_somebody_else_got_is_nobodys_picture(tmp_path: Path, monkey
         final.write_bytes(b"another server's picture")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gallery_module, "_give_name", taken)
+    monkeypatch.setattr(gallery_module, "give_name", taken)
     with pytest.raises(KeyboardInterrupt):
         save(mine)
     assert Gallery(tmp_path).earlier(ANN) == []

@@ -21,8 +21,9 @@ from studio.asked.problems import InvalidRequest, clean_text
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture import chunks
+from studio.picture.file_formats import OWN_CHUNK, png_info
 from studio.picture.infotext import parameters_text, parse_parameters, read_parameters
-from studio.picture.metadata import OWN_CHUNK, picture_info, png_info, read_png, request_from_info
+from studio.picture.metadata import picture_info, read_png, request_from_info
 
 WORDS = st.text(st.sampled_from("ab ,:;\"'\\\n\t()<>[]{}=-/é漢🍎👩‍🚀\u202e\u2028א"), max_size=60) | st.text(max_size=60)
 PROMPTS = WORDS.map(clean_text)

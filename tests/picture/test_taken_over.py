@@ -15,9 +15,10 @@ from studio.answered.models import Model
 from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.asked.template import is_template
+from studio.picture.file_formats import png_info
 from studio.picture.file_settings import Remark
 from studio.picture.infotext import parameters_text
-from studio.picture.metadata import picture_info, png_info
+from studio.picture.metadata import picture_info
 from studio.picture.taken_over import TakenOver, take_over, take_over_texts
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -16,8 +16,9 @@ from studio.answered.models import Model
 from studio.asked.fields import TextToImage
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest
 from studio.asked.resolved import Suits, resolve
+from studio.picture.file_formats import png_info
 from studio.picture.infotext import parameters_text
-from studio.picture.metadata import picture_info, png_info
+from studio.picture.metadata import picture_info
 from studio.picture.named_files import FileRemark, Finding, NamedKind
 from studio.ui import picture_settings
 from studio.ui.generate import starting

@@ -15,9 +15,10 @@ from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Checkpoint, Model
 from studio.asked.orders import ModelList
 from studio.asked.problems import MAX_IMAGE_BYTES
+from studio.picture.file_formats import OWN_CHUNK
 from studio.picture.gallery import Gallery
 from studio.picture.infotext import MAX_TEXT_BYTES
-from studio.picture.metadata import OWN_CHUNK, texts_of
+from studio.picture.metadata import texts_of
 from studio.web.access import Access
 from studio.web.language import Language
 from studio.web.limits import NewVisitors, UploadLimits

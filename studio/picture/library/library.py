@@ -17,6 +17,7 @@ from typing import Any
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.picture.decode import read_picture
+from studio.picture.file_formats import media_type
 from studio.picture.gallery import Gallery
 from studio.picture.library import database
 from studio.picture.library.database import Row
@@ -212,7 +213,7 @@ class Library:
         as JPEG. With its media type. Raises InvalidRequest for a file that cannot be decoded, and OSError."""
         path = shown.row.path
         if shown.row.owner:
-            return path, "image/png"
+            return path, media_type(path)
         image = read_picture(read_file(path))
         content = io.BytesIO()
         if lossless:

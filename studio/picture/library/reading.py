@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from studio.asked.prompt import parse_prompt
-from studio.picture import chunks
-from studio.picture.decode import FORMATS
+from studio.picture.file_formats import OWN_CHUNK
 from studio.picture.file_settings import FileSettings
-from studio.picture.metadata import OWN_CHUNK, texts_of
+from studio.picture.metadata import head
 from studio.picture.programs import settings_of_texts
 from studio.picture.taken_over import STUDIO
 
@@ -29,7 +25,15 @@ MAX_INDEX_CHARACTERS = 4000  # of a prompt, in the index
 MAX_VALUE_CHARACTERS = 4000  # of a setting that is shown
 MAX_VALUES = 200
 MAX_NAME_CHARACTERS = 200
-_INFO_LEFT_OUT = ("prompt", "negative_prompt", "schema", "num_images_per_prompt", "versions", "prompt_notes")
+_INFO_LEFT_OUT = (
+    "prompt",
+    "negative_prompt",
+    "schema",
+    "num_images_per_prompt",
+    "versions",
+    "prompt_notes",
+    "file_note",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ def id_of(root: str, name: str) -> str:
 
 def facts_of(path: Path) -> Facts:
     """What a file says; only a size of 0x0 for one that is none of a picture. Raises OSError."""
-    return facts_of_texts(*_header(path))
+    return facts_of_texts(*head(path, limit=MAX_TEXT_BYTES))
 
 
 def facts_of_texts(width: int, height: int, texts: Mapping[str, str]) -> Facts:
@@ -113,21 +117,3 @@ def _text(value: object) -> str:
 def _plain(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
     return _text(text)[:MAX_VALUE_CHARACTERS]
-
-
-def _header(path: Path) -> tuple[int, int, dict[str, str]]:
-    """Width, height and texts of a file, 0x0 for a broken one."""
-    with path.open("rb") as file:
-        beginning = file.read(len(chunks.SIGNATURE))
-        if beginning == chunks.SIGNATURE:
-            file.seek(0)
-            try:
-                return chunks.head(file, limit=MAX_TEXT_BYTES)
-            except (chunks.BrokenPng, struct.error):
-                return 0, 0, {}
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-    except Exception:  # Pillow raises all sorts for broken files, and a file that is none of a picture is no error here
-        return 0, 0, {}
-    return width, height, {name: text for name, text in texts_of(path).items() if len(text) <= MAX_TEXT_BYTES}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 import logging
 import os
-import re
 import sqlite3
 import stat
 import threading
@@ -17,9 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
-from studio.picture.gallery import COMPARISONS, Gallery
+from studio.picture.file_formats import ENDINGS
+from studio.picture.gallery import Gallery
 from studio.picture.library import database, reading
 from studio.picture.library.database import Row
+from studio.picture.naming import COMPARISONS
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,6 @@ NEWEST = 12  # folders that are looked at each time, those that changed last
 WHOLE_SECONDS = 5.0  # between two looks at all folders
 SETTLED_SECONDS = 2.0  # a folder that has changed since then is looked through again: its mtime is too coarse to tell
 SAVING_SECONDS = 30.0  # after which a picture of ours has its line in index.jsonl
-
-_OURS = re.compile(r"(?:compare/)?\d{4}-\d{2}-\d{2}/\d{5,}-\d+\.png")
 
 
 class Scanner:
@@ -185,7 +184,7 @@ class Scanner:
         name = f"{folder}/{entry.name}" if folder else entry.name
         saved = entry.stat(follow_symlinks=False).st_mtime
         ours = self._gallery.entry_of(name) if root == self._gallery.outputs_dir else None
-        of_studio = root == self._gallery.outputs_dir and _OURS.fullmatch(name)
+        of_studio = root == self._gallery.outputs_dir and name.endswith(ENDINGS)
         if of_studio and ours is None and time.time() - saved < SAVING_SECONDS:
             return None
         facts = reading.facts_of(Path(entry.path))

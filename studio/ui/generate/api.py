@@ -26,6 +26,7 @@ from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import REQUEST_KINDS, Kind
 from studio.asked.rows import Row
+from studio.picture.file_formats import media_type
 from studio.picture.gallery import Gallery
 from studio.picture.taken_over import take_over
 from studio.ui import session
@@ -233,7 +234,7 @@ def file_of(gallery: Gallery, uploads: Uploads, owner: str, picture: Picture) ->
     return {
         "path": uploads.result(path, path.name, owner),
         "orig_name": path.name,
-        "mime_type": "image/png",
+        "mime_type": media_type(path),
         "meta": {"_type": "gradio.FileData"},
     }
 

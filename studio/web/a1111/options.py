@@ -1,5 +1,5 @@
-"""A visitor's own options: the checkpoint, VAE and clip skip that `POST /options` chooses, and `override_settings` for
-one run. Nothing here is the machine's: no visitor chooses for another.
+"""A visitor's own options: the checkpoint, VAE, clip skip and files of the answers that `POST /options` chooses, and
+`override_settings` for one run. Nothing here is the machine's: no visitor chooses for another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from studio.asked.fields import TextToImage
 from studio.asked.names import best_matches, listed_name
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
+from studio.picture.saving import USUAL, Saving
+from studio.web.a1111 import files
 from studio.web.a1111.fields import Notice, is_one_of, notice
+from studio.web.a1111.files import AS_SAVED, FileOptions
 
 MAX_VISITORS = 10_000
 AUTOMATIC, NONE = "Automatic", "None"  # both: the VAE that the checkpoint runs with here
@@ -65,6 +68,7 @@ class Options:
     clip_skip: int | None = None
     noise_seed_delta: int | None = None
     emphasis: str | None = None
+    files: FileOptions = AS_SAVED
 
 
 class OptionsBook:
@@ -100,8 +104,8 @@ def title(model: Model) -> str:
     return f"{model.name} [{model.sha256[:10]}]" if model.sha256 else model.name
 
 
-def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
-    """The answer of `GET /options`."""
+def answer(options: Options, models: Sequence[Model], saving: Saving = USUAL) -> dict[str, object]:
+    """The answer of `GET /options`. `saving`: how pictures are saved here."""
     name = options.checkpoint or default_checkpoint(models)
     model = next((one for one in models if one.kind == "checkpoint" and one.name == name), None)
     owners_vae = next((one.name for one in models if model is not None and one.id == model.vae), None)
@@ -110,10 +114,9 @@ def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
         "sd_checkpoint_hash": (model.sha256 if model is not None else None) or "",
         "sd_vae": options.vae or owners_vae or AUTOMATIC,
         "CLIP_stop_at_last_layers": options.clip_skip or 1,
-        "samples_format": "png",
         "live_previews_enable": True,
         "live_previews_image_format": "jpeg",
-        "enable_pnginfo": True,
+        **files.answer(options.files, saving),
         "eta_noise_seed_delta": options.noise_seed_delta or 0,
         "randn_source": "CPU",
         "img2img_fix_steps": False,
@@ -122,14 +125,14 @@ def answer(options: Options, models: Sequence[Model]) -> dict[str, object]:
 
 
 def read(
-    values: Mapping[str, object], options: Options, models: Sequence[Model], field: str = ""
+    values: Mapping[str, object], options: Options, models: Sequence[Model], field: str = "", saving: Saving = USUAL
 ) -> tuple[Options, list[Notice]]:
     """The options with these values, and what is not obeyed of them. A value that is as it is already is no wish, so
     that what `written` gave can be sent back; for one run it is.
 
     `field`: what the values stand in. Raises InvalidRequest for a bad value, and for one that would change pictures in
     a way that the studio lacks."""
-    now = answer(options, models)
+    now = answer(options, models, saving)
     notices: list[Notice] = []
     problems: list[Problem] = []
     for key, value in values.items():
@@ -148,6 +151,11 @@ def read(
             bad = row.problems(wish)
             problems += [Problem(name, one.value, one.allowed) for one in bad]
             options = options if bad else replace(options, **{row.name: wish})  # type: ignore[arg-type]
+        elif key in files.NAMES:
+            try:
+                options = replace(options, files=files.read(key, value, options.files, name))
+            except InvalidRequest as error:
+                problems += error.problems
         elif key in LACKING:
             if not is_one_of(value, LACKING[key]):
                 allowed = " or ".join(map(repr, LACKING[key])) or "nothing: choose by sd_model_checkpoint"

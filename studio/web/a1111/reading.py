@@ -19,6 +19,7 @@ from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
+from studio.picture.saving import USUAL, Saving
 from studio.web import base64_pictures
 from studio.web.a1111 import options
 from studio.web.a1111.fields import (
@@ -35,6 +36,7 @@ from studio.web.a1111.fields import (
     is_one_of,
     notice,
 )
+from studio.web.a1111.files import AS_SAVED, FileOptions
 
 _RESIZE_MODES = ("stretch", "crop", "pad")  # Just resize, Crop and resize, Resize and fill
 _FILLS = ("edges", "original", "noise")  # fill, original, latent noise
@@ -55,14 +57,23 @@ class Order:
     send_images: bool
     echo: Mapping[str, object]
     options: options.Options | None = None
+    files: FileOptions = AS_SAVED
 
 
-def read(body: object, saved_options: options.Options, models: Sequence[Model], *, from_picture: bool) -> Order:
-    """The run that a body asks for. `saved_options`: its visitor's options. Pictures are checked, not decoded, but for
-    a mask that is to be inverted. Raises InvalidRequest with every problem, named as in the body."""
+def read(
+    body: object,
+    saved_options: options.Options,
+    models: Sequence[Model],
+    *,
+    from_picture: bool,
+    saving: Saving = USUAL,
+) -> Order:
+    """The run that a body asks for. `saved_options`: its visitor's options; `saving`: how pictures are saved. Pictures
+    are checked, not decoded, but for a mask that is to be inverted. Raises InvalidRequest with every problem, named as
+    in the body."""
     if not isinstance(body, dict):
         raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with the fields of a run"))
-    return _Reading(body, saved_options, models, from_picture).order()
+    return _Reading(body, saved_options, models, from_picture, saving).order()
 
 
 def _theirs(problem: Problem, body: Mapping[str, object]) -> Problem:
@@ -79,8 +90,15 @@ class _Reading:
     """One body on its way to a request."""
 
     def __init__(
-        self, body: Mapping[str, object], saved_options: options.Options, models: Sequence[Model], from_picture: bool
+        self,
+        body: Mapping[str, object],
+        saved_options: options.Options,
+        models: Sequence[Model],
+        from_picture: bool,
+        saving: Saving,
     ) -> None:
+        self.saving = saving
+        self.files = saved_options.files
         self.body = {name: value for name, value in body.items() if value is not None}
         self.saved_options = saved_options
         self.models = models
@@ -118,7 +136,7 @@ class _Reading:
         for name in idle_fields(request.scheduler, vars(request)) if request.scheduler else ():
             why = f"It does nothing with {SCHEDULERS[request.scheduler].label}."  # type: ignore[index]
             self.notices.append(notice(THEIR_NAMES.get(name, name), getattr(request, name), why))
-        return Order(request, tuple(self.notices), send_images, self._echo(), self.new_options)
+        return Order(request, tuple(self.notices), send_images, self._echo(), self.new_options, self.files)
 
     def _problem(self, field: str, value: object, allowed: str) -> None:
         self.problems.append(Problem(field, quoted_value(value), allowed))
@@ -190,12 +208,15 @@ class _Reading:
             overrides = {}
         else:
             try:
-                run_options, notices = options.read(overrides, run_options, self.models, "override_settings")
+                run_options, notices = options.read(
+                    overrides, run_options, self.models, "override_settings", self.saving
+                )
                 self.notices += notices
             except InvalidRequest as error:
                 self.problems += error.problems
         if run_options != self.saved_options and not self._flag("override_settings_restore_afterwards", True):
             self.new_options = run_options
+        self.files = run_options.files
         of_run = {
             "checkpoint": (run_options.checkpoint, "sd_model_checkpoint"),
             "clip_skip": (run_options.clip_skip, "CLIP_stop_at_last_layers"),

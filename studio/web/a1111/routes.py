@@ -7,7 +7,9 @@ Everything is its visitor's alone: options, progress, interrupt, pictures. Who m
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +28,7 @@ from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import texts_of
 from studio.web import base64_pictures, guard, picture_bodies
-from studio.web.a1111 import answers, listings, options, reading
+from studio.web.a1111 import answers, files, listings, options, reading
 from studio.web.a1111.running import Run, Runs
 from studio.web.api.errors import ErrorForm
 from studio.web.interfaces import Interface
@@ -122,18 +124,25 @@ class A1111:
         owner = request.headers[HEADER]
         body = await picture_bodies.read(request)
         models = (await self.engine.ask(ModelList(), owner=owner)).models
-        read = partial(reading.read, body, self.book.of(owner), models, from_picture=from_picture)
+        options_of_caller, saving = self.book.of(owner), self.gallery.saving.now()
+        read = partial(reading.read, body, options_of_caller, models, from_picture=from_picture, saving=saving)
         return await run_in_threadpool(read)
 
     def _answer(self, order: reading.Order, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
-        files = [self._file(picture, owner) for picture in event.pictures] if order.send_images else []
-        return answers.of_run(order, run, event, files)
+        contents: list[bytes] = []
+        notices = list(order.notices)
+        wanted = order.files.order(self.gallery.saving.now())
+        for picture in event.pictures if order.send_images else ():
+            content, more = files.content(self._path(picture, owner), wanted)
+            contents.append(content)
+            notices += [one for one in more if one not in notices]
+        return answers.of_run(replace(order, notices=tuple(notices)), run, event, contents)
 
-    def _file(self, picture: Picture, owner: str) -> bytes:
+    def _path(self, picture: Picture, owner: str) -> Path:
         path = self.gallery.path(picture.id, owner)
         if path is None:
             raise UnknownJob("The picture's file is gone.")
-        return path.read_bytes()
+        return path
 
     async def progress(self, request: Request) -> Response:
         """GET /sdapi/v1/progress?skip_current_image=false: of the oldest run that this visitor's calls wait for."""
@@ -159,13 +168,14 @@ class A1111:
         """GET /sdapi/v1/options; POST {name: value}: this visitor's own."""
         owner = request.headers[HEADER]
         models = (await self.engine.ask(ModelList(), owner=owner)).models
+        saving = self.gallery.saving.now()
         if request.method == "GET":
-            return _json(options.answer(self.book.of(owner), models))
+            return _json(options.answer(self.book.of(owner), models, saving))
         async with picture_bodies.room_for(request, self.room):
             body = await picture_bodies.read(request)
         if not isinstance(body, dict):
             raise InvalidRequest(Problem("body", quoted_value(body), "an object: name of an option => its value"))
-        choice, notices = options.read(body, self.book.of(owner), models)
+        choice, notices = options.read(body, self.book.of(owner), models, saving=saving)
         self.book.choose(owner, choice)
         return _json(answers.set_options(notices))
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from studio.answered.errors import ErrorType
 from studio.asked.requests import REQUEST_KINDS
+from studio.picture.file_formats import FORMAT_NAMES, MAX_QUALITY
 from studio.web.api import forms
 from studio.web.api import library_forms as library
 
 WHOLE_NUMBER: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 999_999}
 FLAG: Mapping[str, Any] = {"type": "integer", "enum": [0, 1]}
+FORMAT: Mapping[str, Any] = {"type": "string", "enum": list(FORMAT_NAMES)}
+QUALITY: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY}
 BODY_ERRORS: tuple[ErrorType, ...] = ("bad_request", "too_large", "media_type", "invalid", "no_room")
 JOB_ERRORS: tuple[ErrorType, ...] = (*BODY_ERRORS, "forbidden", "limit", "full")
 
@@ -138,9 +141,10 @@ OPERATIONS: tuple[Operation, ...] = (
         name="picture",
         method="GET",
         path="/pictures/{picture}",
-        summary="A finished picture as it was saved, with its settings inside",
-        answer="image/png",
-        errors=("not_found",),
+        summary="A finished picture as it was saved, with its settings inside, or in another format or without them",
+        query={"format": FORMAT, "quality": QUALITY, "lossless": FLAG, "metadata": FLAG},
+        answer="image/*",
+        errors=("not_found", "invalid"),
     ),
     Operation(
         name="question",

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,6 +37,7 @@ from studio.web.api.operations import OPERATIONS
 from studio.web.api.streams import END, Streams, so_far
 from studio.web.api.uploads import PictureUploads
 from studio.web.owner import HEADER
+from studio.web.picture_files import picture_file
 from studio.web.upload_room import UploadRoom
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
@@ -170,13 +171,13 @@ class Api:
 
     @with_typed_errors
     async def picture(self, request: Request) -> Response:
-        """The PNG as it was saved."""
+        """The file as it was saved, or a copy as the query asks for it."""
         find, owner = self.gallery.path, request.headers[HEADER]
         path = await run_in_threadpool(find, request.path_params["picture"], owner)
         if path is None:
             raise UnknownJob("There is no such picture.")
         headers = {"cache-control": "private, max-age=31536000, immutable"}
-        return FileResponse(path, media_type="image/png", headers=headers)
+        return await picture_file(path, request.query_params, headers)
 
     @with_typed_errors
     async def question(self, request: Request) -> Response:

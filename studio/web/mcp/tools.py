@@ -32,6 +32,7 @@ from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import Request
 from studio.picture import sheet
+from studio.picture.file_formats import PILLOW_FORMATS
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import own_info, request_from_info
 from studio.ui.text import in_english
@@ -182,9 +183,10 @@ class Tools:
         return replace(request_from_info(info), num_images_per_prompt=1)
 
     def _answer(self, pictures: Sequence[Picture], notes: Sequence[str], owner: str) -> Shown:
-        files = [sendable(self._own_picture(picture.id, owner)) for picture in pictures]
+        saved_files = [self._own_picture(picture.id, owner) for picture in pictures]
+        files = [sendable(file) for file in saved_files]
         lines = [f"Picture {k}: id {p.id}\n{p.parameters}" for k, p in enumerate(pictures, start=1)]
-        if any(media_type == "image/jpeg" for _, media_type in files):
+        if any(sent is not file for (sent, _), file in zip(files, saved_files)):
             lines.append("A picture of over 1 MiB is shown as a smaller JPEG; the studio keeps the whole one.")
         values = {
             "pictures": [
@@ -219,11 +221,11 @@ class Tools:
         return Shown(text, (picture_of_all,), {"cells": cells, "notes": notes})
 
 
-def sendable(png: bytes) -> tuple[bytes, str]:
+def sendable(file: bytes) -> tuple[bytes, str]:
     """A picture's file as it is where it is small, else a JPEG that is, and its media type."""
-    if len(png) <= MAX_PICTURE_BYTES:
-        return png, "image/png"
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+    with Image.open(io.BytesIO(file), formats=PILLOW_FORMATS) as image:
+        if len(file) <= MAX_PICTURE_BYTES:
+            return file, str(image.get_format_mimetype())
         picture = image.convert("RGB")
     picture.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
     buffer = io.BytesIO()

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 from webuiapi import WebUIApi
 
+from studio.picture.metadata import texts_of
 from studio.web.a1111 import routes
 from tests.web.serving import Serving, in_background, serving
 
@@ -203,6 +205,29 @@ def test_an_option_that_is_not_obeyed_is_named_or_refused(api: WebUIApi) -> None
         "sd_model_checkpoint",
         "randn_source",
     ]
+
+
+def answered_file(served: Serving, **options: object) -> tuple[bytes, dict[str, Any]]:
+    body = {"prompt": "a red apple", "width": 128, "height": 128, "steps": 1, "override_settings": options}
+    request = urllib.request.Request(
+        f"{served.url}sdapi/v1/txt2img", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as response:
+        answer = json.load(response)
+    return base64.b64decode(answer["images"][0]), json.loads(answer["info"])
+
+
+def test_the_format_of_an_answer_is_as_asked_for_and_its_text_is_in_it(served: Serving, api: WebUIApi) -> None:
+    for asked_for, beginning in (("jpg", b"\xff\xd8"), ("webp", b"RIFF"), ("png", b"\x89PNG")):
+        file, info = answered_file(served, samples_format=asked_for, jpeg_quality=60)
+        assert file.startswith(beginning)
+        assert texts_of(file)["parameters"] == info["infotexts"][0]
+        assert [one for one in info["latent_studio"]["notices"] if "format" in one["field"]] == []
+    file, info = answered_file(served, enable_pnginfo=False)
+    assert texts_of(file) == {}
+    answer = api.set_options({"samples_format": "tiff"})
+    assert answer["latent_studio"]["error"]["problems"][0]["field"] == "samples_format"
+    assert api.get_options()["samples_format"] == "png"
 
 
 def test_what_a_picture_says(api: WebUIApi) -> None:

@@ -527,6 +527,9 @@ CASES: dict[str, dict[int, Case]] = {
     "picture": {
         200: lambda studio, program: program("GET", program.finished(done(program))["pictures"][0]["url"][len(V1) :]),
         404: lambda studio, program: program("GET", "/pictures/x"),
+        422: lambda studio, program: program(
+            "GET", program.finished(done(program))["pictures"][0]["url"][len(V1) :], query="format=gif"
+        ),
     },
     "question": {
         **of_a_body("/questions/schedule", {"checkpoint": "small-world-128"}),

@@ -6,6 +6,7 @@ import { beforeAfter } from "./before_after.js";
 import { boards } from "./boards.js";
 import { filters } from "./filters.js";
 import { largeView } from "./large_view.js";
+import { saving } from "./saving.js";
 
 const PAGE = 120; // pictures of one request
 const GAP = 8; // pixels between two tiles
@@ -49,6 +50,13 @@ export function library({ element, props }) {
   const wall = h("ul", { class: "ls-library-wall", "aria-label": say("pictures") });
   const none = h("p", { class: "ls-library-none", hidden: true });
   const sieve = filters({ say, count, onChange: () => look(true) });
+  const openSaving = h("button", {
+    class: "ls-library-saving",
+    type: "button",
+    hidden: true,
+    onclick: () => saving(words, fetchJson),
+  });
+  openSaving.textContent = say("saving.open");
   const undoPlace = h("div", {}, undo);
   selection.hidden = true;
 
@@ -75,6 +83,7 @@ export function library({ element, props }) {
     "div",
     { class: "ls-library" },
     sieve.element,
+    h("div", {}, openSaving),
     shelf.element,
     message,
     undoPlace,
@@ -112,6 +121,7 @@ export function library({ element, props }) {
       none.textContent = say(isLooking ? "looking" : isFiltered() ? "no_match" : "empty");
       count.textContent = total ? say(total === 1 ? "count_one" : "count", { count: total.toLocaleString() }) : "";
       sieve.element.hidden = !total && !isFiltered();
+      openSaving.hidden = !answer.owner;
     }
     if (isSeen) timer = setTimeout(lookAgain, answer && !answer.complete ? SOON : LOOK);
   }
