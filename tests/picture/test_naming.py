@@ -23,7 +23,8 @@ from studio.picture import free_names
 from studio.picture.gallery import Gallery
 from studio.picture.gallery_index import INDEX_NAME
 from studio.picture.infotext import parameters_text
-from studio.picture.library.library import OWNER, Library, Search
+from studio.picture.library.library import Library
+from studio.picture.library.search import OWNER, Search
 from studio.picture.metadata import picture_info
 from studio.picture.naming import DEFAULT_PATTERN, EXAMPLE, WORDS, example_of, name_of, parse_pattern
 from studio.picture.saving import Saving, as_text
