@@ -287,6 +287,11 @@ class Gallery:
                 self._index.refresh()
             return self._index.by_file.get(name)
 
+    def is_announced(self, name: str) -> bool:
+        """Whether a picture is being saved under this name, so that it has an owner soon."""
+        with self._lock:
+            return self._index.is_announced(name)
+
     def remove(self, picture_id: str, owner: str) -> bool:
         """Delete a picture of this owner from the disk. False where there is none, or it cannot be deleted."""
         path = self.path(picture_id, owner)

@@ -85,6 +85,10 @@ class Index:
         never name another picture."""
         return file.casefold() in self._names
 
+    def is_announced(self, file: str) -> bool:
+        """Whether a picture gets this name just now, or its server was killed then."""
+        return any(entry.file == file for entry, _ in self._saving.values())
+
     def names_of(self, folder: str) -> list[str]:
         """The names of all files that were ever saved in a folder."""
         return [file.rpartition("/")[2] for file in self.by_file if file.rpartition("/")[0] == folder]

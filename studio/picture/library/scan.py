@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
-from studio.picture.file_formats import ENDINGS
 from studio.picture.gallery import Gallery
 from studio.picture.library import database, reading
 from studio.picture.library.database import Row
@@ -184,8 +183,8 @@ class Scanner:
         name = f"{folder}/{entry.name}" if folder else entry.name
         saved = entry.stat(follow_symlinks=False).st_mtime
         ours = self._gallery.entry_of(name) if root == self._gallery.outputs_dir else None
-        of_studio = root == self._gallery.outputs_dir and name.endswith(ENDINGS)
-        if of_studio and ours is None and time.time() - saved < SAVING_SECONDS:
+        is_announced = root == self._gallery.outputs_dir and self._gallery.is_announced(name)
+        if is_announced and ours is None and time.time() - saved < SAVING_SECONDS:
             return None
         facts = reading.facts_of(Path(entry.path))
         return Row(
