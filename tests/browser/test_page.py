@@ -325,7 +325,7 @@ def test_nothing_jumps_while_a_run_streams(visitor: Visitor) -> None:
     assert page.evaluate("window.shift") < 0.05
 
 
-def test_a_phone_has_the_picture_first_generate_at_hand_and_no_sideways_scroll(visitor: Visitor) -> None:
+def test_a_phone_has_prompt_picture_and_generate_in_sight_together_and_no_sideways_scroll(visitor: Visitor) -> None:
     page = visitor(width=390, height=844)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     button = workspace(page).get_by_role("button", name="Generate").bounding_box()
@@ -335,8 +335,8 @@ def test_a_phone_has_the_picture_first_generate_at_hand_and_no_sideways_scroll(v
     assert picture
     assert words
     assert button["y"] + button["height"] <= 844
-    assert picture["y"] < words["y"]
-    assert picture["y"] + picture["height"] <= 844
+    assert 0 < words["y"] < words["y"] + words["height"] < picture["y"]
+    assert picture["y"] + picture["height"] < button["y"]
     generate(page)
     finished(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

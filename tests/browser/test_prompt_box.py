@@ -77,16 +77,3 @@ def test_names_are_completed_and_unknown_ones_underlined(visitor: Visitor) -> No
     assert text["x"] <= mark["x"] < text["x"] + 30  # under the first letter
     field.fill("a fox")
     expect(marks).to_have_count(0)
-
-
-def test_on_a_phone_the_prompt_and_its_picture_are_in_sight_together(visitor: Visitor) -> None:
-    page = visitor(width=390, height=844)
-    button = page.locator("#text_to_image-generate").bounding_box()
-    picture = page.locator("#text_to_image-stage .ls-table").bounding_box()
-    prompt = prompt_of(page).bounding_box()
-    assert button is not None
-    assert picture is not None
-    assert prompt is not None
-    assert 0 < prompt["y"] < prompt["y"] + prompt["height"] < picture["y"]
-    assert picture["y"] + picture["height"] < button["y"]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
