@@ -103,9 +103,9 @@ class CpuPrecisions:
         return {part: known[part] or None for part in calls}
 
 
-def suits_exact(components: Components, exact: bool) -> bool:
-    """Whether a checkpoint is in the precision of a run that asks to be exact, or of one that does not."""
-    return not components.bfloat16_gains or exact == (components.dtype == torch.float32)
+def suits_exact(components: Components | None, exact: bool) -> bool:
+    """Whether a checkpoint is in the precision of a run that asks to be exact, or of one that does not; None is."""
+    return components is None or not components.bfloat16_gains or exact == (components.dtype == torch.float32)
 
 
 def dtypes_of(components: Components) -> dict[str, str]:

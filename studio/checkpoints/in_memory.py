@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,20 @@ class ModuleInMemory:
     entry: Entry
     module: Any
     bytes: int
+
+
+def where_and_how_much(
+    checkpoints: Sequence[CheckpointInMemory], beside: Iterable[ModuleInMemory], offload: bool, is_cpu: bool
+) -> tuple[dict[str, ModelPlace], int, int]:
+    """Where what is in memory is, by id; bytes of weights on the device, and in RAM. A CPU has one memory."""
+    modules = list(beside)
+    places = {one.entry.id: one.place for one in checkpoints}
+    places |= {one.entry.id: "device" for one in modules}
+    bytes_beside = sum(one.bytes for one in modules)
+    in_ram = sum(one.ram_bytes for one in checkpoints if one.place == "ram" or offload or is_cpu)
+    if is_cpu:
+        return places, 0, in_ram + bytes_beside
+    return places, sum(one.device_bytes for one in checkpoints if one.place == "device") + bytes_beside, in_ram
 
 
 def owner_says(prediction_type: str | None, shift: float | None, components: Components) -> dict[str, object]:

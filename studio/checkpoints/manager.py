@@ -18,7 +18,7 @@ from studio.asked.control import MAX_CONTROLS
 from studio.asked.messages import Message
 from studio.checkpoints import fitting, loader
 from studio.checkpoints.catalog import Catalog, Entry
-from studio.checkpoints.cpu_precision import CpuPrecisions, computed_in, dtypes_of, precision_memo, suits_exact
+from studio.checkpoints.cpu_precision import CpuPrecisions, precision_memo, suits_exact
 from studio.checkpoints.device_memory import Device, memory_limits, too_large
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.in_memory import (
@@ -28,6 +28,7 @@ from studio.checkpoints.in_memory import (
     modules,
     owner_says,
     weights_bytes,
+    where_and_how_much,
 )
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.options import ModelOptions
@@ -76,7 +77,7 @@ class ModelManager:
         Raises BadCheckpoint or DoesNotFit; what was loaded before is then as usable as it was.
         """
         loaded = self._current is not None and self._current.components.name == name and not self.is_replaced()
-        if self._current is not None and loaded and self.suits_exact(exact):
+        if self._current is not None and loaded and suits_exact(self._current.components, exact):
             return self._current.components
         entry = self.catalog.checkpoints().get(name)
         entry = _usable(name, self.catalog.latest(entry) if entry is not None else None)
@@ -106,10 +107,6 @@ class ModelManager:
         """What changes when the loaded checkpoint's file does, or that of its VAE, or what its owner says of it."""
         loaded = self._current
         return (loaded.entry.components_identity, tuple(loaded.owner_says.items())) if loaded is not None else None
-
-    def suits_exact(self, exact: bool) -> bool:
-        """Whether the loaded checkpoint is in the precision of a run that asks to be exact, or of one that does not."""
-        return self._current is None or suits_exact(self._current.components, exact)
 
     def is_replaced(self) -> bool:
         """Whether the loaded checkpoint's file, or that of its chosen VAE, has been replaced since it was read."""
@@ -191,24 +188,14 @@ class ModelManager:
         vae = {"vae": source.name, "vae_hash": self.hasher.get(source)} if source is not None else {}
         return {**self._current.owner_says, **vae}
 
-    def precisions(self) -> dict[str, tuple[str, str]]:
-        """The precision of the checkpoints in memory by id: of the U-Net as torch calls it, and of all parts in words.
-        From any thread."""
-        in_memory = [(one.entry.id, one.components) for one in list(self._checkpoints.values())]
-        return {
-            model_id: (dtypes_of(components)["unet"], computed_in(components)) for model_id, components in in_memory
-        }
+    @property
+    def in_memory(self) -> list[CheckpointInMemory]:
+        """The loaded checkpoints. From any thread."""
+        return list(self._checkpoints.values())
 
     def snapshot(self) -> tuple[dict[str, ModelPlace], int, int]:
         """Where the loaded checkpoints are, by id; bytes of weights on the device, and in RAM. From any thread."""
-        models, nets = list(self._checkpoints.values()), list(self._modules.values())
-        places = {m.entry.id: m.place for m in models}
-        places |= {net.entry.id: "device" for net in nets}
-        on_device = sum(m.device_bytes for m in models if m.place == "device") + sum(net.bytes for net in nets)
-        in_ram = sum(m.ram_bytes for m in models if m.place == "ram" or self.options.offload or self.device.is_cpu)
-        if self.device.is_cpu:
-            return places, 0, in_ram + sum(net.bytes for net in nets)
-        return places, on_device, in_ram
+        return where_and_how_much(self.in_memory, self._modules.values(), self.options.offload, self.device.is_cpu)
 
     # ------------------------------------------------------------------------------------------------ loading
 

@@ -159,10 +159,9 @@ class ModelService:
         new files, so call it off the event loop."""
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
-        places = self._manager.snapshot()[0] if self._manager is not None else {}
-        precisions = self._manager.precisions() if self._manager is not None else {}
+        places, precisions = ({}, {}) if self._manager is None else _in_memory(self._manager)
         keys = {entry.file.key for entry in entries}
-        return tuple(self._model(entry, places, precisions, keys) for entry in entries)
+        return tuple(_with_precision(self._model(e, places, keys), *precisions.get(e.id, ())) for e in entries)
 
     def load(self, model_id: str) -> None:
         """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
@@ -334,17 +333,10 @@ class ModelService:
             return None
         return self.catalog.shift(entry) or entry.facts.shift or SHIFT
 
-    def _model(
-        self,
-        entry: Entry,
-        places: dict[str, ModelPlace],
-        precisions: dict[str, tuple[str, str]],
-        keys: set[str],
-    ) -> Model:
+    def _model(self, entry: Entry, places: dict[str, ModelPlace], keys: set[str]) -> Model:
         facts = entry.facts
         correction = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
-        dtype, computed_in = precisions.get(entry.id, ("", ""))
         return Model(
             id=self._id(entry.id),
             name=entry.name,
@@ -363,14 +355,25 @@ class ModelService:
             short_hash=hashes.short or None if hashes is not None else None,
             note=self.catalog.note(entry) or sentences(facts.notes),
             place=places.get(entry.id, "disk"),
-            dtype=dtype,
-            computed_in=computed_in,
             has_picture=facts.has_picture or bool(entry.file.picture),
             origin=self._hub.origin(entry.file.key, entry.file.size),
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )
+
+
+def _in_memory(manager: ModelManager) -> tuple[dict[str, ModelPlace], dict[str, tuple[str, str]]]:
+    """Where what is in memory is, by id, and the precision of its checkpoints: `Model.dtype`, `Model.computed_in`."""
+    from studio.checkpoints.cpu_precision import computed_in, dtypes_of
+
+    in_memory = [(one.entry.id, one.components) for one in manager.in_memory]
+    precisions = {model_id: (dtypes_of(parts)["unet"], computed_in(parts)) for model_id, parts in in_memory}
+    return manager.snapshot()[0], precisions
+
+
+def _with_precision(model: Model, dtype: str = "", computed_in: str = "") -> Model:
+    return replace(model, dtype=dtype, computed_in=computed_in)
 
 
 def _memory_of(device: Device, manager: ModelManager) -> MemoryUse:

@@ -9,6 +9,7 @@ import time
 
 import torch
 
+from studio.checkpoints.cpu_precision import suits_exact
 from studio.checkpoints.manager import ModelManager
 from studio.engine import failures
 from studio.engine.active_runs import ActiveRuns
@@ -85,7 +86,7 @@ class Worker:
             self._executor.loaded,
             admit=admit,
             is_replaced=manager.is_replaced,
-            suits=lambda job: manager.suits_exact(job.has_exact_weights),
+            suits=lambda job: suits_exact(manager.loaded, job.has_exact_weights),
         )
 
     def _sweep(self) -> None:
