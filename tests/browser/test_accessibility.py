@@ -139,7 +139,7 @@ def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: 
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
-def test_every_control_of_every_tab_is_reached_by_keyboard_and_shows_that_it_is(visitor: Visitor) -> None:
+def test_every_control_of_every_tab_is_reached_by_keyboard_both_ways_and_shows_that_it_is(visitor: Visitor) -> None:
     page = visitor()
     run(page, "a fox")
     finished(page)
@@ -171,6 +171,32 @@ def test_every_control_of_every_tab_is_reached_by_keyboard_and_shows_that_it_is(
             f"({STOPS})().filter((one) => !window.visited.has(one)).map((one) => one.outerHTML.slice(0, 160))"
         )
         assert (name, page.evaluate("window.ended"), missed, page.evaluate("window.unseen")) == (name, True, [], [])
+        assert (name, differing_stops_backwards(page)) == (name, [])
+
+
+def differing_stops_backwards(page: Page) -> list[list[str]]:
+    """Where Shift+Tab from the last of `window.visited` stops elsewhere than Tab did, the other way round: the stop
+    and what has the focus. Empty where it leads to the first one."""
+    count = page.evaluate(
+        """() => {
+          window.forwards = [...window.visited];
+          window.forwards.at(-1).focus();
+          window.backwards = [];
+          window.noteFocus ??= (event) => window.backwards.push(event.target);
+          document.addEventListener('focusin', window.noteFocus);
+          return window.forwards.length;
+        }"""
+    )
+    for _ in range(count - 1):
+        page.keyboard.press("Shift+Tab")
+    found: list[list[str]] = page.evaluate(
+        """() => {
+          const text = (one) => one?.outerHTML.slice(0, 160) ?? 'nothing';
+          return window.forwards.slice(0, -1).reverse().map((one, k) => [one, window.backwards[k]])
+            .filter(([stop, focused]) => stop !== focused).map((pair) => pair.map(text));
+        }"""
+    )
+    return found[:3]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
