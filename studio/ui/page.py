@@ -86,14 +86,15 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         compare_api.build(engine, gallery, uploads)
         models_api.build(engine)
         generate_tabs = (words_first, picture_first, mask_first)
-        picture_sheet.build(engine, gallery, generate_tabs, viewer, tabs)
+        sheet = picture_sheet.build(engine, gallery, generate_tabs, viewer, tabs)
         compare_tab.attach(engine, comparison, demo)
         demo.unload(release_uploads)
         timer = gr.Timer(SECONDS_BETWEEN_STATUS)
+        _compare(sheet, comparison, tabs)
         for one in generate_tabs:
             generate_tab.attach(engine, gallery, one, demo)
             _send(engine, gallery, one, (picture_first, mask_first), viewer, tabs, uploads)
-            _compare(one, comparison, tabs)
+            _compare(one.stage, comparison, tabs)
 
         def tick(request: gr.Request) -> tuple[Any, ...]:
             now = engine.status()
@@ -181,13 +182,13 @@ def _send(
     source_tab.stage.noise(look, None, [tabs, viewer], **QUIET)
 
 
-def _compare(source_tab: generate_tab.GenerateTab, comparison: compare_form.Form, tabs: gr.Tabs) -> None:
-    """Compare steps and guidance around the picture of a stage: the settings go into the form, and the run starts."""
+def _compare(source: gr.HTML, comparison: compare_form.Form, tabs: gr.Tabs) -> None:
+    """Compare steps and guidance around a picture that a block sends: the settings go into the form, the run starts."""
 
     def around(event: gr.EventData) -> dict[Any, Any]:
         return {tabs: gr.Tabs(selected=compare_form.TAB)} | compare_tab.around(comparison, event._data.get("settings"))
 
-    written = source_tab.stage.compare(around, None, [tabs, *comparison.outputs, comparison.status], **QUIET)
+    written = source.compare(around, None, [tabs, *comparison.outputs, comparison.status], **QUIET)
     written.then(None, None, None, js=f"() => document.getElementById('{compare_form.TAB}-generate').click()", **QUIET)
 
 

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 QUEUE: Mapping[str, Mapping[str, str]] = {
     "en": {
         "queue.label": "Queue",
+        "queue.label_forever": "Generate forever, and what is at work",
+        "queue.others": "Your other runs: of this tab's Generate, other tabs and programs",
+        "queue.queued": "waiting",
+        "queue.stop": "Stop: {name}",
         "queue.help": "One after the other, each with the settings of the moment when it is added, without ControlNet "
         "pictures. Keep this browser tab open.",
         "queue.help_pictures": "One after the other, each with the settings of the moment when it is added, without "
@@ -39,6 +43,10 @@ QUEUE: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "queue.label": "队列",
+        "queue.label_forever": "持续生成与正在进行的运行",
+        "queue.others": "您的其他运行：来自“生成”按钮、其他标签页和程序",
+        "queue.queued": "等待中",
+        "queue.stop": "停止：{name}",
         "queue.help": "依次生成，每张使用加入时的设置，不含 ControlNet 图像。请保持此浏览器标签页打开。",
         "queue.help_pictures": "依次生成，每张使用加入时的设置，不含 ControlNet 图像。请保持此标签页打开；"
         "在此选择的图像在重新加载后不再保留。",

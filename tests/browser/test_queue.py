@@ -52,6 +52,20 @@ def test_many_prompts_wait_in_an_order_that_can_be_changed(visitor: Visitor, qui
     expect(items).to_have_count(0)
 
 
+def test_runs_of_programs_are_shown_and_stopped(visitor: Visitor, quick: Studio) -> None:
+    page = visitor(url=quick.url)
+    fold = page.locator("#text_to_image-queue")
+    fold.get_by_text("Queue", exact=True).click()
+    request = {"prompt": "a slow whale", "num_inference_steps": 150}
+    page.evaluate(
+        """(request) => fetch("/api/v1/text_to_image", {
+          method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request) })""",
+        request,
+    )
+    fold.get_by_role("button", name="Stop: a slow whale").click()
+    expect(fold.get_by_role("button", name="Stop: a slow whale")).to_have_count(0)
+
+
 def test_generating_forever_ends_with_stop(visitor: Visitor, quick: Studio) -> None:
     page = visitor(url=quick.url)
     page.locator("#text_to_image-prompt textarea").fill("a fox")

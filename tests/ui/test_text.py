@@ -150,6 +150,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "viewer.group.",
         "library.fact.",
         "library.mode.",
+        "queue.queued",
         "viewer.symbol.",
         "viewer.formula.",
         "viewer.undefined.",

@@ -27,12 +27,13 @@ PRESS = "() => document.getElementById('{tab}-generate').click()"
 
 def build(
     engine: Engine, gallery: Gallery, generate_tabs: Sequence[GenerateTab], viewer: gr.HTML, tabs: gr.Tabs
-) -> None:
+) -> gr.HTML:
     """Draw the sheet's block and connect it: its settings go into the fields of one of `generate_tabs`, by an event of
-    the tab's name; "run" starts them on the first; "look" shows their run in the noise viewer."""
+    the tab's name; "run" starts them on the first; "look" shows their run in the noise viewer. The page connects
+    "compare"."""
     sheet = html_block(
         "pictureSheet",
-        events=(*(one.tab for one in generate_tabs), "run", "look"),
+        events=(*(one.tab for one in generate_tabs), "run", "look", "compare"),
         words=words("picture_sheet"),
         most_bytes=MAX_IMAGE_BYTES,
         elem_id="picture-sheet",
@@ -72,6 +73,7 @@ def build(
             opened = gr.skip()
 
     sheet.look(look, None, [tabs, viewer, sheet], trigger_mode="multiple", **WATCHING)
+    return sheet
 
 
 def settings_of_event(data: Mapping[str, Any], tab: str) -> dict[str, Any]:

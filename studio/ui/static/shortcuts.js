@@ -41,6 +41,13 @@ const SHORTCUTS = {
     [["0"], "fit"],
     [["A"], "reference"],
   ],
+  library: [
+    [["←", "→"], "neighbour"],
+    [["1", "2", "3", "4", "5"], "stars"],
+    [["Delete"], "delete"],
+    [["1", "2", "3"], "look"],
+    [["X"], "swap"],
+  ],
 };
 const STORAGE_KEY = "latent-studio-letter-keys"; // "off" where the person wants no key that is a letter or a sign
 /** Whether keys that are a letter or a sign act on the whole page. Speech input types letters that nobody means as keys

@@ -46,7 +46,8 @@ export function actionsOf({ words, attempt, fetchJson, close }) {
     buttons.append(button("image_to_image", "edit", to("image_to_image")), button("inpaint", "inpaint", to("inpaint")));
     if (whole && !says.from_picture) {
       const look = closeAndDo(async () => pictureActions().look(whole, await fileOf(picture, name), says));
-      buttons.append(button("viewer", "noise", look));
+      const compare = closeAndDo(() => pictureActions().compare(whole));
+      buttons.append(button("viewer", "noise", look), button("compare", "compare", compare));
     }
     if (says) drawNotes(says);
   }

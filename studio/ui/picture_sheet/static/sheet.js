@@ -19,7 +19,8 @@ let showComparison = () => {}; // set by the line above the noise viewer
 let actions = null;
 
 /** What can be done with a picture, for other parts of the page too: `put(tab, data)`, `run(data)`,
-    `look(data, file, says)`, `toTab(tab, file)`. `data`: {settings, whole}; `says`: the route's answer. */
+    `look(data, file, says)`, `compare(data)`,
+    `toTab(tab, file)`. `data`: {settings, whole}; `says`: the route's answer. */
 export const pictureActions = () => actions;
 
 /** Whether a text is one that programs write into pictures. */
@@ -52,7 +53,7 @@ export function pictureSheet({ element, props, watch, trigger }) {
   const hint = h("div", { class: "ls-sheet-hint", "aria-hidden": "true", hidden: true }, say("hint"));
   element.replaceChildren(hint);
   let lookedAt = null; // {file, number} of the run that was sent to the noise viewer last
-  actions = { put, run, look, toTab };
+  actions = { put, run, look, compare, toTab };
   setOpener(open);
   watch("value", compareRun);
 
@@ -158,6 +159,7 @@ export function pictureSheet({ element, props, watch, trigger }) {
       if (says.from_picture) return;
       add("run", () => run(whole));
       add("viewer", () => look(whole, file, says));
+      add("compare", () => compare(whole));
     }
   }
 
@@ -228,6 +230,10 @@ export function pictureSheet({ element, props, watch, trigger }) {
   async function run(data) {
     await prepared("text_to_image");
     trigger("run", data);
+  }
+  async function compare(data) {
+    await prepareTab("compare");
+    trigger("compare", data);
   }
   async function look(data, file, says) {
     await prepareTab("noise_viewer");

@@ -3,6 +3,7 @@
 
 import { fieldIn, fill, h } from "../../static/elements.js";
 import { forever } from "./forever.js";
+import { otherJobs } from "./others.js";
 import { runner } from "./runner.js";
 
 const SHOWN_DONE = 12; // of the newest pictures
@@ -17,7 +18,12 @@ export function queue({ element, props }) {
 
   const button = (key, act, more = {}) =>
     h("button", { type: "button", class: "ls-button", onclick: act, ...more }, say(key));
-  const summary = h("summary", {}, h("i", { class: "ls-chevron", "aria-hidden": "true" }), h("span", {}, say("label")));
+  const summary = h(
+    "summary",
+    {},
+    h("i", { class: "ls-chevron", "aria-hidden": "true" }),
+    h("span", {}, say(tab === "inpaint" ? "label_forever" : "label")),
+  );
   const badge = h("span", { class: "ls-queue-badge", hidden: true });
   summary.append(badge);
   const prompts = h("textarea", { rows: 3, "aria-label": say("prompts"), placeholder: say("prompts") });
@@ -39,8 +45,9 @@ export function queue({ element, props }) {
     "details",
     { class: "ls-queue" },
     summary,
-    h("p", { class: "ls-queue-help" }, say(fromPictures ? "help_pictures" : "help")),
-    ...(tab === "inpaint" ? [] : [h("div", { class: "ls-queue-add" }, prompts)]),
+    ...(tab === "inpaint"
+      ? []
+      : [h("p", { class: "ls-queue-help" }, say(fromPictures ? "help_pictures" : "help")), prompts]),
     h(
       "div",
       { class: "ls-queue-buttons" },
@@ -54,6 +61,8 @@ export function queue({ element, props }) {
     done,
     endless.element,
   );
+  const others = otherJobs({ say, fold, own: () => run.items().map((item) => item.job) });
+  endless.element.before(others);
   element.replaceChildren(fold);
 
   /* ---------------------------------------------------------------------------------------------------- add */
