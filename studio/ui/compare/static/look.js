@@ -66,7 +66,7 @@ export function compareLook({ words }) {
       canvas.height = content.height;
     }
     canvas.getContext("2d").drawImage(image, 0, 0, content.width, content.height);
-    canvas.setAttribute("aria-label", content.tag);
+    canvas.setAttribute("aria-label", content.tag || words.view);
   }
 
   /** The absolute difference of two finished pictures, computed once for each pair. */
