@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from studio.asked import requests
-from studio.asked.fields import RESIZE_MODES, ResizeModeName, TextToImage
+from studio.asked.fields import RESIZE_MODES, ImageToImage, ResizeModeName, TextToImage
 from studio.asked.messages import Message
 from studio.asked.problems import (
     MAX_IMAGE_BYTES,
@@ -195,17 +195,28 @@ class FewSteps(Question):
         return self.steps
 
     @property
-    def request(self) -> TextToImage:
+    def request(self) -> TextToImage | ImageToImage:
         """The run whose picture this is."""
-        return TextToImage(
-            prompt=self.prompt,
-            checkpoint=self.checkpoint,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            scheduler=self.scheduler,
-            noise_schedule=self.noise_schedule,
-            seed=self.seed,
-        )
+        return TextToImage(**self._values())
+
+    def _values(self) -> dict[str, Any]:
+        names = ("prompt", "checkpoint", "guidance_scale", "scheduler", "noise_schedule", "seed", "num_inference_steps")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewStepsFromPicture(FewSteps):
+    """The same from a picture with the noise that belongs to a strength: int(steps * strength) steps are run."""
+
+    name: ClassVar[str] = "few-steps-from-picture"
+    needs_image: ClassVar[bool] = True
+
+    strength: float = 0.6
+
+    @property
+    def request(self) -> ImageToImage:
+        """The run whose picture this is."""
+        return ImageToImage(**self._values(), image=self.image, strength=self.strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +284,7 @@ QUESTION_KINDS: Mapping[str, type[Question]] = {
         StepCost,
         Embeddings,
         FewSteps,
+        FewStepsFromPicture,
         Plane,
         DecodeQuantity,
         SelfAttention,

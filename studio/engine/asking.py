@@ -98,7 +98,8 @@ class Asking:
             return await asyncio.to_thread(self._plane, question)
         components = self._components()
         if components is None or components.name != question.checkpoint:
-            raise Refused(Message("This can be seen once the checkpoint is loaded. Make a picture with it first."))
+            sentence = Message("This can be seen once the checkpoint is loaded. Make a picture with it first.")
+            raise Refused(sentence, retry_after=1)
         if isinstance(question, ScheduleCurves):
             return await asyncio.to_thread(self._schedule, question, components)
         if isinstance(question, StepCost):

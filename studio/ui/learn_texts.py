@@ -125,7 +125,7 @@ LEARN: Mapping[str, Mapping[str, str]] = {
         "learn.chapter.others.text": "The same machine does more. Image to image begins at a picture with some "
         "noise instead of pure noise. Inpainting makes only what lies under a mask anew. In the noise "
         "viewer, t says how much of the picture stays.",
-        "learn.chapter.others.try": "Make a picture, then send it to Image to image with strength 0.3 and 0.8.",
+        "learn.chapter.others.try": "Ask for something else, or open a picture of yours.",
         "learn.chapter.others.question": "Which strength keeps the place of things, and which only their colours?",
         "learn.chapter.plane": "In the plane",
         "learn.chapter.plane.text": "Here a picture is one point, and the data are six small clouds. The best guess of "
@@ -142,6 +142,11 @@ LEARN: Mapping[str, Mapping[str, str]] = {
         "learn.plane.diffusion": "The path of diffusion",
         "learn.plane.flow": "The path of a flow",
         "learn.plane.strays": "Ends {distance} from where 100 steps lead, on average.",
+        "learn.begin.words": "Ask for something else",
+        "learn.begin.example": "a panda in the snow",
+        "learn.begin.strength": "Strength {strength}",
+        "learn.begin.how": "The strength says how much noise the picture is given before the {steps} steps that would "
+        "lead out of pure noise; only the last ones are run. At 1 nothing of the picture is left.",
         "machine.label": "The machine of latent diffusion",
         "machine.space.pixels": "Pixels",
         "machine.space.latent": "Latent space",
@@ -289,7 +294,7 @@ LEARN: Mapping[str, Mapping[str, str]] = {
         "learn.chapter.others": "其他起点",
         "learn.chapter.others.text": "同一台机器还能做更多。图生图不从纯噪声开始，而是从加了一些噪声的图片开始。"
         "局部重绘只重新生成蒙版之下的部分。在噪声查看器中，t 决定图片保留多少。",
-        "learn.chapter.others.try": "生成一张图片，再发送到图生图，分别用强度 0.3 和 0.8。",
+        "learn.chapter.others.try": "换一个要求，或打开您自己的一张图片。",
         "learn.chapter.others.question": "哪种强度保留物体的位置，哪种只保留颜色？",
         "learn.chapter.plane": "平面上的例子",
         "learn.chapter.plane.text": "这里一张图片只是一个点，数据是六个小云团。对噪声的最佳猜测可以精确算出，所以没有"
@@ -305,6 +310,11 @@ LEARN: Mapping[str, Mapping[str, str]] = {
         "learn.plane.diffusion": "扩散的路径",
         "learn.plane.flow": "流的路径",
         "learn.plane.strays": "终点与走 100 步所到之处平均相距 {distance}。",
+        "learn.begin.words": "换一个要求",
+        "learn.begin.example": "a panda in the snow",
+        "learn.begin.strength": "强度 {strength}",
+        "learn.begin.how": "从纯噪声出发要走 {steps} 步；强度决定先给图片加多少噪声，之后只走其中最后几步。强度为 1 "
+        "时，图片什么也不剩。",
         "machine.label": "潜空间扩散的机器",
         "machine.space.pixels": "像素",
         "machine.space.latent": "潜空间",

@@ -266,7 +266,8 @@ class Routes:
         except InvalidRequest as error:
             return PlainTextResponse(spoken(str(error)), status_code=400)
         except Refused as error:
-            return PlainTextResponse(spoken(str(error)), status_code=409)
+            later = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+            return PlainTextResponse(spoken(str(error)), status_code=409, headers=later)
         return Response(answer.content, media_type=answer.media_type, headers={"cache-control": "no-store"})
 
     async def control_map(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ FIGURES = {
     "training": ".ls-loss polyline",  # without a click
     "words": ".ls-learn-without img >> nth=1",
     "guidance": "canvas[data-guidance=what_if]",
-    "others": ".ls-learn-tasks",
+    "others": ".ls-learn-steps img >> nth=3",
     "plane": "svg[data-path=flow] .ls-plane-point >> nth=119",
 }
 

@@ -121,6 +121,12 @@ def test_a_figure_of_few_steps_is_the_picture_of_the_run_with_these_fields(loade
     answer = inquire(loaded, "few-steps", steps=2, scheduler="euler_a", **fields)
     assert answer.media_type == "image/png"
     assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(loaded, made)).all()
+    from_picture = ImageToImage(
+        checkpoint="tiny", num_inference_steps=4, exact=True, image=png(), strength=0.5, preview="fast", **fields
+    )
+    made = finish(loaded, from_picture)
+    answer = inquire(loaded, "few-steps-from-picture", png(), steps=4, strength=0.5, **fields)
+    assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(loaded, made)).all()
     with pytest.raises(Refused, match="LoRA"):
         inquire(loaded, "few-steps", prompt="a fox <lora:line:1>")
     with pytest.raises(InvalidRequest, match="steps"):

@@ -21,7 +21,7 @@ from tests.ui.test_text import places
 
 ENGLISH = text.COLUMNS["en"]
 COLUMNS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {  # English, Chinese
-    "page": (ENGLISH, {**CHINESE, **text.SHARING["zh"], **text.LEARN["zh"]}),
+    "page": (ENGLISH, {**CHINESE, **text.SHARING["zh"], **text.LEARN["zh"], **text.QUEUE["zh"]}),
     "captions": (text.VIEWER_CAPTIONS["en"], text.VIEWER_CAPTIONS["zh"]),
     "settings": (text.PICTURE_SETTINGS["en"], text.PICTURE_SETTINGS["zh"]),
 }
@@ -32,7 +32,7 @@ TERMS = re.compile(
     r"|GAN|pickle|Lanczos|Normal|Karras|Exponential|Beta|SGM uniform|Simple|AYS|SNR|log-SNR|RMS|PSNR|dB|ms|log₁₀"
     r"|Polyexponential|KL Optimal|Turbo|ComfyUI|Eta|ENSD|Sigma (?:churn|tmin|tmax|noise)"
 )
-EXAMPLES = {"viewer.loss.wrong.example"}  # a prompt, which the text encoders read in English
+EXAMPLES = {"viewer.loss.wrong.example", "learn.begin.example"}  # prompts, which the text encoders read in English
 HAN = r"[\u4e00-\u9fff]"
 
 

@@ -61,7 +61,8 @@ def slices(
     if isinstance(question, Architecture):
         return architecture_answer(components, denoise, tokenizer_lock, synchronize)
     if isinstance(question, FewSteps):
-        return few_steps(question, components, denoise, tokenizer_lock)
+        picture = _fit(inquiry, components) if question.needs_image else None
+        return few_steps(question, picture, components, denoise, tokenizer_lock)
     if isinstance(question, Embeddings):
         return embeddings(question, components, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")

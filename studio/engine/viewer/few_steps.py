@@ -6,6 +6,8 @@ import io
 from contextlib import AbstractContextManager
 from typing import Any
 
+from PIL import Image
+
 from studio.answered.engine import Answer, Refused
 from studio.asked.messages import Message
 from studio.asked.questions import FewSteps
@@ -19,15 +21,17 @@ from studio.engine.viewer.inquiries import Denoise, Slices
 
 def few_steps(
     question: FewSteps,
+    picture: Image.Image | None,
     components: Components,
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
 ) -> Slices:
-    """A PNG at the native size: that of an exact run with these fields. Nothing is recorded or saved.
+    """A PNG: that of an exact run with these fields, at the native size or from `picture` at its own. Nothing is
+    recorded or saved.
 
     Raises Refused for a prompt that names a LoRA, and for a scheduler that cannot run what the checkpoint predicts.
     """
-    resolved = resolve(question.request, components.suits, exact=True)
+    resolved = resolve(question.request, components.suits, size=picture.size if picture else None, exact=True)
     if resolved.prompt.loras:
         raise Refused(Message("A figure of few steps is made without LoRAs, and this prompt names one."))
     with tokenizer_lock:
@@ -41,14 +45,14 @@ def few_steps(
             models=question.models,
         )
     try:
-        lane = start_lane(components, resolved, seed=question.seed, conditioning=conditioning)
+        lane = start_lane(components, resolved, seed=question.seed, conditioning=conditioning, picture=picture)
     except ValueError as error:  # a scheduler that cannot run what this checkpoint predicts
         raise Refused(str(error)) from None
     yield
     while not lane.is_finished:
         lane.advance(denoise([lane.call()]))
         yield
-    picture = vae.to_pictures(vae.decode(components, lane.latents))[0]
+    result = vae.to_pictures(vae.decode(components, lane.latents))[0]
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    result.save(file, "PNG")
     return Answer(content=file.getvalue(), media_type="image/png")

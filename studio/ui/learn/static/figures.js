@@ -2,29 +2,33 @@
    {element, draw()}. context.tell says the tab's texts. */
 
 import { h } from "../../static/elements.js";
-import { ask, askUntilLoaded } from "../../viewer/static/ask.js";
+import { ask, askUntilLoaded, pictureSource, refusalOf } from "../../viewer/static/ask.js";
 
 const ROOM = 24; // pictures of few steps that stay
 
 const pictures = new Map(); // fields => a promise of the picture's address
-/** The picture of a run of few steps from the noise of the run that is shown: a promise of its address. */
-function fewSteps(fields) {
-  const query = new URLSearchParams(fields).toString();
-  if (!pictures.has(query)) {
+/** The picture of a run of few steps: a promise of its address. `from` is the picture that it begins at, of
+    pictureSource; without one it begins at the noise of its seed. */
+function fewSteps(fields, from = null) {
+  const query = new URLSearchParams({ ...fields, ...from?.fields }).toString();
+  const key = `${query} ${from?.key ?? ""}`;
+  if (!pictures.has(key)) {
+    const name = from ? "few-steps-from-picture" : "few-steps";
+    const request = from?.file ? { method: "POST", body: from.file } : {};
     const address = askUntilLoaded(async () => {
-      const answer = await fetch(`/ask/few-steps?${query}`);
-      if (!answer.ok) throw Object.assign(new Error(await answer.text()), { status: answer.status });
+      const answer = await fetch(`/ask/${name}?${query}`, request);
+      if (!answer.ok) throw await refusalOf(answer);
       return URL.createObjectURL(await answer.blob());
     });
-    address.catch(() => pictures.delete(query)); // asked again the next time
-    pictures.set(query, address);
+    address.catch(() => pictures.delete(key)); // asked again the next time
+    pictures.set(key, address);
     if (pictures.size > ROOM) {
       const [oldest, one] = pictures.entries().next().value;
       pictures.delete(oldest);
       one.then(URL.revokeObjectURL, () => {});
     }
   }
-  return pictures.get(query);
+  return pictures.get(key);
 }
 
 /** The fields of the run that is shown, for few steps of it; null for one that does not begin at pure noise. */
@@ -224,6 +228,44 @@ const without = {
   },
 };
 
+/** The same machine begun at a picture: what it makes of it with other words, from more and more noise. */
+const begin = {
+  name: "begin",
+  build(context) {
+    const { tell: say } = context;
+    const STEPS = 8;
+    const STRENGTHS = [0.25, 0.5, 0.75, 1];
+    const source = pictureSource(context);
+    const words = h("input", {
+      type: "text",
+      class: "ls-text",
+      "aria-label": say("begin.words"),
+      value: say("begin.example"),
+      onchange: draw,
+    });
+    const slots = STRENGTHS.map((strength) => slot(say, say("begin.strength", { strength })));
+    const row = h("div", { class: "ls-row-of ls-four" }, ...slots.map((one) => one.element));
+    const element = h(
+      "div",
+      { class: "ls-learn-steps" },
+      source.element,
+      h("div", { class: "ls-fields" }, h("label", {}, say("begin.words"), words)),
+      h("p", { class: "ls-note" }, say("begin.how", { steps: STEPS })),
+      row,
+    );
+    function draw() {
+      const picture = source.draw();
+      row.hidden = !picture;
+      const run = context.record?.run;
+      if (!picture || !run) return;
+      const { checkpoint, guidance_scale, scheduler, noise_schedule, seed } = run;
+      const fields = { checkpoint, guidance_scale, scheduler, noise_schedule, seed, prompt: words.value, steps: STEPS };
+      slots.forEach((one, k) => one.show(fewSteps({ ...fields, strength: STRENGTHS[k] }, picture)));
+    }
+    return { element, draw };
+  },
+};
+
 /** How much is computed for one call of the U-Net on the latents, and on the picture's own pixels. */
 const cost = {
   name: "cost",
@@ -276,4 +318,4 @@ const cost = {
   },
 };
 
-export const FIGURES = [kinds, steps, without, cost];
+export const FIGURES = [kinds, steps, without, begin, cost];

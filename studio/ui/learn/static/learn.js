@@ -1,7 +1,7 @@
 /* The tab Learn: the machine of latent diffusion, and chapters that light its parts. A chapter's figures are panels of the
    noise viewer on one recorded run: the sample's, or the visitor's own once they press Run. */
 
-import { fill, h, isVisible } from "../../static/elements.js";
+import { fill, h, isStill, isVisible } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { machine } from "../../static/machine.js";
 import { openTab } from "../../static/opening.js";
@@ -48,7 +48,7 @@ const CHAPTERS = [
     more: "words",
   },
   { name: "guidance", lights: ["guidance", "unet"], panels: ["timeline", "guidance"], more: "guidance" },
-  { name: "others", lights: ["picture", "encoder", "noise"], panels: [], more: "forward" },
+  { name: "others", lights: ["picture", "encoder", "noise"], panels: [], figures: ["begin"], more: "forward" },
   // Beside the ten chapters
   { name: "plane", lights: ["noise", "steps", "clean"], panels: [], figures: ["plane"], more: "schedules" },
 ];
@@ -78,12 +78,12 @@ export function learn({ element, props, watch, trigger }) {
   // What all chapters share
   const shared = { record: null, file: null, own: false };
   const painter = new Painter();
-  const drawing = machine({ words: props.machine, pick: (part) => open(CHAPTER_OF[part]) });
+  const drawing = machine({ words: props.machine, pick: (part) => choose(CHAPTER_OF[part]) });
   const shown = h("p", { class: "ls-learn-shown", role: "status" });
   const numbers = CHAPTERS.map(({ name }, k) =>
     h(
       "button",
-      { class: "ls-learn-number", type: "button", "data-chapter": name, onclick: () => open(name) },
+      { class: "ls-learn-number", type: "button", "data-chapter": name, onclick: () => choose(name) },
       name === "plane" ? null : h("b", {}, String(k + 1)),
       h("span", {}, say(`chapter.${name}`)),
     ),
@@ -125,6 +125,14 @@ export function learn({ element, props, watch, trigger }) {
     current.draw();
   }
 
+  /** Opens the chapter that a visitor has chosen, and brings its beginning into sight. */
+  function choose(name) {
+    open(name);
+    const { top } = current.element.getBoundingClientRect();
+    if (top < 0 || top > innerHeight * 0.75)
+      current.element.scrollIntoView({ block: "start", behavior: isStill() ? "auto" : "smooth" });
+  }
+
   function buildChapter({ name, panels, figures = [], mode = "expert", more }, k) {
     const context = contextOf(mode);
     context.measuresLoss = name === "training";
@@ -144,7 +152,7 @@ export function learn({ element, props, watch, trigger }) {
     figure.addEventListener("keydown", (event) => keys(event, context));
     const turn = (to, word) =>
       CHAPTERS[to] &&
-      h("button", { class: "ls-button", type: "button", onclick: () => open(CHAPTERS[to].name) }, say(word));
+      h("button", { class: "ls-button", type: "button", onclick: () => choose(CHAPTERS[to].name) }, say(word));
     const leave = (word, act) => h("button", { class: "ls-button", type: "button", onclick: act }, say(word));
     context.draw = () => {
       const { record } = shared;
@@ -220,7 +228,7 @@ export function learn({ element, props, watch, trigger }) {
       trigger(event, details) {
         trigger(event, details);
         shown.textContent = say("waiting");
-        open("reverse");
+        choose("reverse");
       },
     };
     for (const name of ["record", "file"])

@@ -8,9 +8,14 @@ import { svg } from "./chart.js";
     to show. */
 export async function ask(name, fields, file = null) {
   const answer = await fetch(`/ask/${name}?${new URLSearchParams(fields)}`, file ? { method: "POST", body: file } : {});
-  if (!answer.ok) throw Object.assign(new Error(await answer.text()), { status: answer.status });
+  if (!answer.ok) throw await refusalOf(answer);
   const json = (answer.headers.get("content-type") || "").includes("json");
   return json ? answer.json() : readTensors(await answer.arrayBuffer());
+}
+
+/** The error of an answer that is none: its sentence, and whether the same question may be answered `later`. */
+export async function refusalOf(answer) {
+  return Object.assign(new Error(await answer.text()), { later: answer.headers.has("retry-after") });
 }
 
 /** What act() resolves to. A question that the studio cannot answer yet, as while the model is loading, is asked again once
@@ -20,7 +25,7 @@ export async function askUntilLoaded(act, stays = () => true, times = 20) {
     try {
       return await act();
     } catch (failure) {
-      if (failure.status !== 409 || k >= times || !stays()) throw failure;
+      if (!failure.later || k >= times || !stays()) throw failure;
       await new Promise((done) => setTimeout(done, 1000));
     }
   }
