@@ -161,11 +161,16 @@ export function library({ element, props }) {
 
   /* ------------------------------------------------------------------------------------------------- drawing */
 
+  let measured = ""; // for which width and number of pictures
+  /** The size of a tile, and the height of the wall; says whether they are others than before. */
   function measure() {
     const width = wall.clientWidth;
+    if (measured === `${width} ${total}`) return false;
+    measured = `${width} ${total}`;
     columns = width < NARROW ? 3 : Math.max(3, Math.floor((width + GAP) / (TILE + GAP)));
     side = (width - GAP * (columns - 1)) / columns;
     wall.style.height = `${Math.max(0, Math.ceil(total / columns) * (side + GAP) - GAP)}px`;
+    return true;
   }
 
   let isWaiting = false;
@@ -177,7 +182,7 @@ export function library({ element, props }) {
 
   function draw(anew = false) {
     if (!isSeen || !wall.clientWidth) return;
-    measure();
+    const isResized = measure();
     const top = wall.getBoundingClientRect().top;
     const row = side + GAP;
     const firstRow = Math.max(0, Math.floor(-top / row) - ROWS_AROUND);
@@ -191,11 +196,15 @@ export function library({ element, props }) {
     }
     let before = null;
     for (let place = to - 1; place >= from; place--) {
-      if (!tiles.has(place)) {
-        tiles.set(place, tileOf(place));
-        wall.insertBefore(tiles.get(place), before);
+      let tile = tiles.get(place);
+      if (!tile) {
+        tile = tileOf(place);
+        tiles.set(place, tile);
+        wall.insertBefore(tile, before);
+      } else if (!isResized) {
+        before = tile;
+        continue; // it stands where it stood
       }
-      const tile = tiles.get(place);
       tile.style.width = tile.style.height = `${side}px`;
       tile.style.transform = `translate(${(place % columns) * row}px, ${Math.floor(place / columns) * row}px)`;
       before = tile;
