@@ -32,6 +32,7 @@ STYLES = (
     "compare/static/compare.css",
     "generate/static/helper.css",
     "generate/static/prompt_box.css",
+    "generate/static/styles.css",
     "library/static/library.css",
     "models/static/models.css",
     "learn/static/learn.css",

@@ -587,6 +587,16 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "or [a|b]; the brackets only lower the weight.": "不是提示词分时（应为 [before:after:when] 或 [a|b]）；"
     "方括号只降低权重。",
     "has no weight of its own: a weight is a number such as 1.3.": "没有自己的权重：权重是 1.3 这样的数。",
+    "the styles {}": "风格 {1}",
+    "no style: there are none yet": "不填风格：还没有任何风格",
+    "words for a style, in one of the prompts": "至少在一个提示词中写上风格的文字",
+    "a name": "名字",
+    "one style more": "再多一个风格",
+    "at most {} styles: delete one first": "最多 {1} 个风格：请先删除一个",
+    "a first style": "第一个风格",
+    "nothing more: this studio has styles of {} guests": "不能再多：这个工作室已有 {1} 位访客的风格",
+    "A style is too long.": "风格太长。",
+    "The styles cannot be written down: {}.": "无法写入风格：{1}。",
     "has no closing bracket and is read as words, as in ComfyUI.": "没有右括号，按文字读取，与 ComfyUI 相同。",
     "[ and ] are words with ComfyUI's emphasis "
     "and change no weight.": "采用 ComfyUI 权重方式时，[ 和 ] 是文字，不改变权重。",

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.picture.library.library import Library
+from studio.picture.styles import Styles
 from studio.ui.functions import Functions
 from studio.web.access import Access
 from studio.web.api.errors import ROOT, ErrorForm
@@ -35,6 +36,7 @@ from studio.web.routes import ReplayPage, Routes
 from studio.web.saving_routes import SavingRoutes
 from studio.web.share_routes import ShareRoutes
 from studio.web.sharing import Sharing
+from studio.web.style_routes import StyleRoutes
 from studio.web.upload_room import UploadRoom
 
 
@@ -121,6 +123,7 @@ def middleware(
         Middleware(Api, engine=engine, gallery=gallery, library=library, room=room),
         Middleware(LibraryRoutes, library=library, engine=engine),
         Middleware(SavingRoutes, gallery=gallery),
+        Middleware(StyleRoutes, styles=Styles(gallery.outputs_dir)),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

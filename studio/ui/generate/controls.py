@@ -89,6 +89,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         )
     if image is None:  # the other tabs have a place for a picture, which offers its settings too
         html_block("settingsButton", words=words("picture_sheet"))
+    html_block("styles", field=f"{tab}-prompt", negative=f"{tab}-negative_prompt", words=words("styles"))
     sentence_block = None
     if "mask" in components:
         components |= _mask_fields(tab)

@@ -10,6 +10,7 @@ import { drop, offer } from "../generate/static/picture.js";
 import { promptBoxes } from "../generate/static/prompt_box.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
+import { styles } from "../generate/static/styles.js";
 import { learn } from "../learn/static/learn.js";
 import { library } from "../library/static/library.js";
 import { models } from "../models/static/models.js";
@@ -42,6 +43,7 @@ const BLOCKS = {
   settingsButton,
   stage,
   start,
+  styles,
   viewer,
 };
 

@@ -84,7 +84,7 @@ def run_info(order: Order, run: Run, event: Finished | Stopped) -> dict[str, Any
         "extra_generation_params": _extra(pictures),
         "index_of_first_image": 0,
         "infotexts": [picture.parameters for picture in pictures],
-        "styles": [],
+        "styles": list(order.echo.get("styles") or []),  # type: ignore[call-overload]
         "job_timestamp": timestamp(run.start_time),
         "clip_skip": info.get("clip_skip") or 1,
         "is_using_inpainting_conditioning": False,

@@ -49,7 +49,6 @@ THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()}
 
 # Abilities that the studio lacks: any value but these would change the picture, so it is refused.
 LACKING: Mapping[str, tuple[object, ...]] = {
-    "styles": ([],),
     "seed_resize_from_h": (-1, 0),
     "seed_resize_from_w": (-1, 0),
     "restore_faces": (False,),
@@ -105,7 +104,7 @@ READ = frozenset(
         "sampler_name", "scheduler", "batch_size", "n_iter", "denoising_strength", "enable_hr", "hr_upscaler",
         "hr_resize_x", "hr_resize_y", "init_images", "mask", "resize_mode", "inpainting_fill", "inpaint_full_res",
         "inpainting_mask_invert", "include_init_images", "send_images", "override_settings",
-        "override_settings_restore_afterwards", "alwayson_scripts", "infotext",
+        "override_settings_restore_afterwards", "alwayson_scripts", "infotext", "styles",
     }
 )  # fmt: skip
 # Fields whose value changes no picture, and is not obeyed: why, for the answer that names them.

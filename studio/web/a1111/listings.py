@@ -9,6 +9,7 @@ from studio.answered.models import Model
 from studio.asked.fields import HIRES_UPSCALERS
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES
+from studio.picture.styles import Style
 from studio.web.a1111.options import title
 
 
@@ -102,3 +103,8 @@ def _schedule_name(name: str) -> str:
 
 def _file(model: Model) -> str:
     return model.name.replace("\\", "/").rpartition("/")[2]
+
+
+def styles(all_styles: Sequence[Style]) -> list[dict[str, str]]:
+    """The answer of `prompt-styles`."""
+    return [{"name": one.name, "prompt": one.prompt, "negative_prompt": one.negative_prompt} for one in all_styles]

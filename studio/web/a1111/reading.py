@@ -20,6 +20,7 @@ from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
 from studio.picture.saving import USUAL, Saving
+from studio.picture.styles import Style, with_styles
 from studio.web import base64_pictures
 from studio.web.a1111 import options
 from studio.web.a1111.fields import (
@@ -60,6 +61,15 @@ class Order:
     files: FileOptions = AS_SAVED
 
 
+def style_names(body: object) -> list[str]:
+    """The styles that a body names. Raises InvalidRequest."""
+    names = body.get("styles") if isinstance(body, dict) else None
+    names = [] if names is None else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidRequest(Problem("styles", quoted_value(names), "a list of names of styles"))
+    return [name for name in names if name and name != "None"]
+
+
 def read(
     body: object,
     saved_options: options.Options,
@@ -67,13 +77,14 @@ def read(
     *,
     from_picture: bool,
     saving: Saving = USUAL,
+    styles: Sequence[Style] = (),
 ) -> Order:
-    """The run that a body asks for. `saved_options`: its visitor's options; `saving`: how pictures are saved. Pictures
-    are checked, not decoded, but for a mask that is to be inverted. Raises InvalidRequest with every problem, named as
-    in the body."""
+    """The run that a body asks for. `saved_options`: its visitor's options; `saving`: how pictures are saved; `styles`:
+    those that it names. Pictures are checked, not decoded, but for a mask that is to be inverted. Raises InvalidRequest
+    with every problem, named as in the body."""
     if not isinstance(body, dict):
         raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with the fields of a run"))
-    return _Reading(body, saved_options, models, from_picture, saving).order()
+    return _Reading(body, saved_options, models, from_picture, saving).order(styles)
 
 
 def _theirs(problem: Problem, body: Mapping[str, object]) -> Problem:
@@ -108,7 +119,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.new_options: options.Options | None = None
 
-    def order(self) -> Order:
+    def order(self, styles: Sequence[Style]) -> Order:
         twice = not self.from_picture and self._flag("enable_hr", False)
         self._infotext()
         self._name_the_rest(twice)
@@ -116,6 +127,9 @@ class _Reading:
         self._options()
         values = self.values
         values |= {ours: self.body[theirs] for theirs, ours in SAME.items() if theirs in self.body}
+        prompts = [values.get(name) or "" for name in ("prompt", "negative_prompt")]
+        if styles and all(isinstance(text, str) for text in prompts):
+            values["prompt"], values["negative_prompt"] = with_styles(str(prompts[0]), str(prompts[1]), styles)
         self._sampler()
         self._images()
         if self.from_picture:

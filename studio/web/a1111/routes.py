@@ -27,6 +27,7 @@ from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import texts_of
+from studio.picture.styles import Styles
 from studio.web import base64_pictures, guard, picture_bodies
 from studio.web.a1111 import answers, files, listings, options, reading
 from studio.web.a1111.running import Run, Runs
@@ -34,6 +35,7 @@ from studio.web.api.errors import ErrorForm
 from studio.web.interfaces import Interface
 from studio.web.login import BASIC_CHALLENGE
 from studio.web.owner import HEADER
+from studio.web.style_routes import visitor_of
 from studio.web.upload_room import NoRoom, UploadRoom
 
 PREFIX = "/sdapi/"
@@ -63,6 +65,7 @@ class A1111:
         self.room = room
         self.runs = Runs(engine)
         self.book = options.OptionsBook()
+        self.styles = Styles(gallery.outputs_dir)
         forms_of_models: dict[str, Callable[[Sequence[Model]], Any]] = {
             "sd-models": listings.checkpoints,
             "sd-vae": listings.vaes,
@@ -80,7 +83,6 @@ class A1111:
             "hypernetworks": [],
             "face-restorers": [],
             "realesrgan-models": [],
-            "prompt-styles": [],
         }
         self.router = Router(
             [
@@ -90,6 +92,7 @@ class A1111:
                 _route("interrupt", self.interrupt, "POST"),
                 _route("png-info", self.png_info, "POST"),
                 _route("options", self.options, "GET", "POST"),
+                _route("prompt-styles", self.prompt_styles),
                 *(_route(name, partial(self.models, form=form)) for name, form in forms_of_models.items()),
                 *(_route(name, partial(self.constant, value=value)) for name, value in constants.items()),
             ],
@@ -125,7 +128,10 @@ class A1111:
         body = await picture_bodies.read(request)
         models = (await self.engine.ask(ModelList(), owner=owner)).models
         options_of_caller, saving = self.book.of(owner), self.gallery.saving.now()
+        names = reading.style_names(body)
+        styles = await run_in_threadpool(self.styles.named, visitor_of(request), names) if names else []
         read = partial(reading.read, body, options_of_caller, models, from_picture=from_picture, saving=saving)
+        read = partial(read, styles=styles)
         return await run_in_threadpool(read)
 
     def _answer(self, order: reading.Order, run: Run, event: Finished | Stopped, owner: str) -> dict[str, Any]:
@@ -178,6 +184,10 @@ class A1111:
         choice, notices = options.read(body, self.book.of(owner), models, saving=saving)
         self.book.choose(owner, choice)
         return _json(answers.set_options(notices))
+
+    async def prompt_styles(self, request: Request) -> Response:
+        """GET /sdapi/v1/prompt-styles: this visitor's own."""
+        return _json(listings.styles(await run_in_threadpool(self.styles.of, visitor_of(request))))
 
     async def models(self, request: Request, *, form: Callable[[Sequence[Model]], Any]) -> Response:
         """GET /sdapi/v1/sd-models, sd-vae, loras, embeddings."""

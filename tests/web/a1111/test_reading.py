@@ -17,10 +17,11 @@ from studio.answered.models import Model
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.picture import masks
+from studio.picture.styles import Style
 from studio.web.a1111 import options
 from studio.web.a1111.fields import KNOWN
 from studio.web.a1111.options import Options
-from studio.web.a1111.reading import Order, read
+from studio.web.a1111.reading import Order, read, style_names
 from tests.ui.fake_models import MODELS
 
 SMALL = next(model for model in MODELS if model.name == "small-world-128")
@@ -125,7 +126,6 @@ def test_the_schedule_at_the_end_of_a_name_counts_and_the_other_is_named() -> No
         ({"batch_size": 17}, "batch_size", "1 to 16"),
         ({"batch_size": 4, "n_iter": 5}, "batch_size x n_iter", "at most 16"),
         ({"batch_size": True}, "batch_size", "1 to 16"),
-        ({"styles": ["anime"]}, "styles", "[]"),
         ({"restore_faces": True}, "restore_faces", "False"),
         ({"tiling": True}, "tiling", "False"),
         ({"s_churn": 200}, "s_churn", "0 to 100"),
@@ -230,6 +230,20 @@ def test_where_the_owner_has_chosen_another_vae_none_says_so() -> None:
     assert options.read({"sd_vae": "Automatic"}, chosen, models)[0].vae is None
     with pytest.raises(InvalidRequest, match="sd_vae: 'None' is not allowed"):
         options.read({"sd_vae": "None"}, chosen, models)
+
+
+def test_styles_stand_around_the_prompts() -> None:
+    styles = [Style(name="oil", prompt="oil of {prompt}", negative_prompt="photo"), Style(name="x", prompt="dark")]
+    body = {"prompt": "a fox", "negative_prompt": "bad", "styles": ["oil", "x"]}
+    order = read(body, NOTHING_CHOSEN, MODELS, from_picture=False, styles=styles)
+    assert (order.request.prompt, order.request.negative_prompt) == ("oil of a fox, dark", "bad, photo")
+    assert order.notices == ()
+    infotext = {"infotext": "a cat\nSteps: 4, Sampler: Euler, Seed: 1", "styles": ["x"]}
+    assert read(infotext, NOTHING_CHOSEN, MODELS, from_picture=False, styles=styles[1:]).request.prompt == "a cat, dark"
+    assert style_names({"styles": ["oil", "None", ""]}) == ["oil"]
+    for bad in ("oil", [1], {"oil": 1}):
+        with pytest.raises(InvalidRequest, match=r"styles: .*a list of names of styles"):
+            style_names({"styles": bad})
 
 
 def test_the_emphasis_is_an_option() -> None:

@@ -54,6 +54,17 @@ def test_words_become_a_picture_with_its_settings(api: WebUIApi) -> None:
     assert (result.parameters["prompt"], result.parameters["seed"]) == ("a red apple", 1003)
 
 
+def test_a_style_of_the_csv_stands_in_the_infotext(api: WebUIApi, served: Serving) -> None:
+    assert api.get_prompt_styles() == []
+    (served.gallery.outputs_dir / "styles.csv").write_text("name,prompt,negative_prompt\noil,oil of {prompt},photo\n")
+    assert api.get_prompt_styles() == [{"name": "oil", "prompt": "oil of {prompt}", "negative_prompt": "photo"}]
+    result = make(api, styles=["oil"])
+    assert result.image.text["parameters"].startswith("oil of a red apple\nNegative prompt: photo\n")
+    assert result.info["styles"] == ["oil"]
+    with pytest.raises(RuntimeError, match="Allowed: the styles oil"):
+        make(api, styles=["none of these"])
+
+
 def test_a_random_seed_is_told(api: WebUIApi) -> None:
     first, second = make(api).info["seed"], make(api).info["seed"]
     assert first >= 0
