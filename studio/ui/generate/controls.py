@@ -77,7 +77,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     )
     tokens = html_block("sentence", value="", css="ls-tokens")
     helper = prompt_helper.build(tab, checkpoint)
-    with gr.Accordion(say("negative_prompt.label"), open=False, elem_classes="ls-fold"):
+    with gr.Accordion(say("negative_prompt.label"), open=False, elem_id=f"{tab}-negative_fold", elem_classes="ls-fold"):
         components["negative_prompt"] = gr.Textbox(
             value="",
             show_label=False,
@@ -89,7 +89,13 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         )
     if image is None:  # the other tabs have a place for a picture, which offers its settings too
         html_block("settingsButton", words=words("picture_sheet"))
-    html_block("styles", field=f"{tab}-prompt", negative=f"{tab}-negative_prompt", words=words("styles"))
+    html_block(
+        "styles",
+        field=f"{tab}-prompt",
+        negative=f"{tab}-negative_prompt",
+        fold=f"{tab}-negative_fold",
+        words=words("styles"),
+    )
     sentence_block = None
     if "mask" in components:
         components |= _mask_fields(tab)

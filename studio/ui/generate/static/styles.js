@@ -33,10 +33,12 @@ export const styling = (() => {
   };
   const parts = (style) => [style.prompt, style.negative_prompt];
   return {
-    put: (texts, style) => texts.map((text, index) => add(text, parts(style)[index])),
+    put: (texts, style) => texts.map((text, index) => (text === undefined ? text : add(text, parts(style)[index]))),
     /** Both texts without a style, or null where one of them has not all of its words. */
     take: (texts, style) => {
-      const rest = texts.map((text, index) => (parts(style)[index].trim() ? remove(text, parts(style)[index]) : text));
+      const rest = texts.map((text, index) =>
+        text !== undefined && parts(style)[index].trim() ? remove(text, parts(style)[index]) : text,
+      );
       return rest.includes(null) ? null : rest;
     },
   };
@@ -59,7 +61,7 @@ export function styles({ element, props }) {
   let open = false;
   let last = null; // the style that was deleted just now
   const fields = () => [fieldIn(props.field), fieldIn(props.negative)];
-  const texts = () => fields().map((field) => field?.value || "");
+  const texts = () => fields().map((field) => field?.value); // a folded field is not in the page
   const note = h("p", { class: "ls-help", role: "status" });
   const chips = h("div", { class: "ls-chips" });
   const name = h("input", { type: "text", maxLength: 100, placeholder: words.name, "aria-label": words.name });
@@ -70,11 +72,18 @@ export function styles({ element, props }) {
 
   const put = (changed) => {
     for (const [index, field] of fields().entries())
-      if (field && field.value !== changed[index]) type(field, changed[index]);
+      if (field && changed[index] !== undefined && field.value !== changed[index]) type(field, changed[index]);
     show();
   };
-  const choose = (style, pressed) => {
+  /** Unfold the negative prompt, which is in the page from then on. */
+  const unfold = async () => {
+    document.querySelector(`#${props.fold} button`)?.click();
+    for (let wait = 0; wait < 40 && !fieldIn(props.negative); wait++) await new Promise((done) => setTimeout(done, 50));
+  };
+  const choose = async (style) => {
     say("");
+    if (style.negative_prompt.trim() && !fieldIn(props.negative)) await unfold();
+    const pressed = styling.take(texts(), style) !== null;
     const changed = pressed ? styling.take(texts(), style) : styling.put(texts(), style);
     if (changed) put(changed);
     else say(fill(words.edited, { name: style.name }));
@@ -87,8 +96,9 @@ export function styles({ element, props }) {
     last = style;
     attempt({ delete: style.name }, () => say(`${fill(words.deleted, { name: style.name })} `, undo));
   };
-  save.addEventListener("click", () => {
-    const [prompt, negative_prompt] = texts();
+  save.addEventListener("click", async () => {
+    if (!fieldIn(props.negative)) await unfold();
+    const [prompt, negative_prompt = ""] = texts();
     attempt({ name: name.value, prompt, negative_prompt }, () => {
       say(fill(words.saved, { name: name.value.trim() }));
       name.value = "";
@@ -99,7 +109,7 @@ export function styles({ element, props }) {
     const pressed = styling.take(texts(), style) !== null;
     const button = h("button", { type: "button", class: "ls-chip", "aria-pressed": String(pressed) }, style.name);
     button.title = [style.prompt, style.negative_prompt].filter(Boolean).join("\n− ");
-    button.addEventListener("click", () => choose(style, pressed));
+    button.addEventListener("click", () => choose(style));
     const away = h("button", { type: "button", class: "ls-style-delete" }, "×");
     away.setAttribute("aria-label", fill(words.delete, { name: style.name }));
     away.addEventListener("click", () => remove(style));
@@ -120,7 +130,7 @@ export function styles({ element, props }) {
   fold.append(h("i", { class: "ls-chevron", "aria-hidden": "true" }), title);
   const box = h(
     "div",
-    { class: "ls-helper-box", hidden: true },
+    { class: "ls-style-box", hidden: true },
     chips,
     note,
     h("div", { class: "ls-style-row" }, name, save, file),
