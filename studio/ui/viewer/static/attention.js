@@ -245,7 +245,7 @@ export const panel = {
         ),
         h(
           "div",
-          { class: "ls-scroll" },
+          { class: "ls-scroll", tabindex: 0, role: "group", "aria-label": say("attention.qkv") },
           h("table", { class: "ls-table-of" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows)),
         ),
       );
