@@ -60,6 +60,11 @@ _ENGLISH: Mapping[str, str] = {
     "header.guest.failed": "No pictures can be made now. The owner of this studio knows why.",
     "header.next": "{name} is loaded after the running pictures",
     "header.skip": "Skip to the content",
+    "save_as.title": "Format, and with or without settings",
+    "save_as.format": "Save as",
+    "save_as.as_it_is": "As it lies here",
+    "save_as.bare": "Without settings",
+    "save_as.bare.what": "The file then says nothing of how it was made. The studio's own file keeps it.",
     "copying.insecure": "Browsers let a page copy only over a secure connection (https or this computer)."
     " The text is selected: press Ctrl+C.",
     "copying.refused": "The browser does not let this page copy. The text is selected: press Ctrl+C.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,48 @@ def test_the_choice_is_read_anew_and_a_broken_one_is_none(tmp_path: Path, caplog
         gallery.saving.path.write_text(text)
         assert gallery.saving.now() == Saving(), text
     assert "saved as usual" in caplog.text
+
+
+# -------------------------------------------------------------------------------------- hashes, read by others
+
+_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # A1111's re_param
+
+
+def as_automatic1111_reads(text: str) -> tuple[str, dict[str, str]]:
+    """Prompt and pairs, as `infotext_utils.parse_generation_parameters` of version 1.10 takes a text apart."""
+    *lines, last = text.strip().split("\n")
+    pairs = {key: json.loads(value) if value.startswith('"') else value for key, value in _PAIR.findall(last)}
+    return "\n".join(lines).partition("\nNegative prompt:")[0], pairs
+
+
+def hashes_as_its_lora_extension_reads(pairs: dict[str, str], key: str) -> dict[str, str]:
+    """As `infotext_pasted` of its extension Lora: split at commas, then at the first colon."""
+    parts = [part.strip().split(":", 1) for part in pairs[key].split(",")]
+    return {part[0].strip(): part[1].strip() for part in parts}
+
+
+@pytest.mark.parametrize("how", ALL)
+def test_the_hashes_of_loras_and_embeddings_are_read_rightly_by_others(how: Encoding) -> None:
+    style, light, toy = "0123456789ab", "fedcba987654", "00112233445566778899" * 3 + "aabb"
+    prompt = "a fox, <lora:style:1>, <lora:folder/soft light:0.5>, my toy"
+    info = info_of(prompt) | {
+        "model_hash": "5c" * 32,
+        "lora_hashes": {"style": "a" * 64, "folder/soft light": "b" * 64},
+        "lora_short_hashes": {"style": style, "folder/soft light": light},
+        "embedding_hashes": {"my toy": toy},
+    }
+    data = encode(noise(), how, info, parameters_text(info))
+    with Image.open(io.BytesIO(data)) as image:
+        if how.format == "png":
+            text = image.text["parameters"]  # type: ignore[attr-defined]
+        else:
+            text = piexif.helper.UserComment.load(piexif.load(image.info["exif"])["Exif"][piexif.ExifIFD.UserComment])
+    said, pairs = as_automatic1111_reads(text)
+    assert said == prompt
+    assert pairs["Model hash"] == "5c" * 5
+    by_name = hashes_as_its_lora_extension_reads(pairs, "Lora hashes")
+    assert {name: by_name[name] for name in re.findall(r"<lora:([^:]+):", said)} == {
+        "style": style,
+        "folder/soft light": light,
+    }
+    assert hashes_as_its_lora_extension_reads(pairs, "TI hashes") == {"my toy": toy[:12]}

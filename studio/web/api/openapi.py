@@ -17,6 +17,7 @@ from studio.web.api import event_forms
 from studio.web.api.errors import ROOT
 from studio.web.api.library_forms import BODIES
 from studio.web.api.operations import OPERATIONS, Operation
+from studio.web.api.saving import BODY as SAVING
 from studio.web.api.schemas import PICTURE, Schema, comparison_schema, object_schema, question_schemas, request_schema
 
 _REF = "#/components/schemas/{name}"
@@ -62,6 +63,7 @@ def _document() -> dict[str, Any]:
                 **{kind: request_schema(form) for kind, form in REQUEST_KINDS.items()},
                 "compare": comparison_schema(),
                 **{name: object_schema(fields, list(required)) for name, (fields, required) in BODIES.items()},
+                "saving": object_schema(SAVING, []),
                 "question": {"oneOf": list(question_schemas().values())},
             },
         },

@@ -11,6 +11,7 @@ from studio.asked.requests import REQUEST_KINDS
 from studio.picture.file_formats import FORMAT_NAMES, MAX_QUALITY
 from studio.web.api import forms
 from studio.web.api import library_forms as library
+from studio.web.api.saving import SavingForm
 
 WHOLE_NUMBER: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 999_999}
 FLAG: Mapping[str, Any] = {"type": "integer", "enum": [0, 1]}
@@ -219,6 +220,23 @@ OPERATIONS: tuple[Operation, ...] = (
             ("library_delete", "/library/delete", "Move pictures into the trash, for a week"),
             ("library_restore", "/library/restore", "Bring pictures back from the trash"),
         )
+    ),
+    Operation(
+        name="saving",
+        method="GET",
+        path="/saving",
+        summary="How pictures are saved, for the owner",
+        answer=SavingForm,
+        errors=("forbidden",),
+    ),
+    Operation(
+        name="saving_change",
+        method="POST",
+        path="/saving",
+        summary="Choose the format and the names of pictures that are saved from now on",
+        body="saving",
+        answer=SavingForm,
+        errors=(*BODY_ERRORS, "forbidden"),
     ),
     Operation(
         name="openapi",

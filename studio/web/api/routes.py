@@ -34,6 +34,7 @@ from studio.web.api.errors import ROOT, is_ours, response
 from studio.web.api.library import LibraryApi
 from studio.web.api.openapi import document
 from studio.web.api.operations import OPERATIONS
+from studio.web.api.saving import SavingApi
 from studio.web.api.streams import END, Streams, so_far
 from studio.web.api.uploads import PictureUploads
 from studio.web.owner import HEADER
@@ -60,6 +61,8 @@ class Api:
         handlers = {kind: self.make for kind in REQUEST_KINDS}
         of_library = LibraryApi(library, self.bodies)
         handlers |= {name: getattr(of_library, name) for name in dir(of_library) if name.startswith("library")}
+        of_saving = SavingApi(gallery, self.bodies)
+        handlers |= {"saving": of_saving.saving, "saving_change": of_saving.saving_change}
         self.router = Router(
             [
                 Route(ROOT + one.path, handlers.get(one.name) or getattr(self, one.name), methods=[one.method])

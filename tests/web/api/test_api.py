@@ -531,6 +531,15 @@ CASES: dict[str, dict[int, Case]] = {
             "GET", program.finished(done(program))["pictures"][0]["url"][len(V1) :], query="format=gif"
         ),
     },
+    "saving": {
+        200: lambda studio, program: program("GET", "/saving"),
+        403: lambda studio, program: studio.program("g", "guest")("GET", "/saving"),
+    },
+    "saving_change": {
+        **of_a_body("/saving", {"format": "png"}),
+        200: lambda studio, program: program("POST", "/saving", {"pattern": "[date]/[number]-[seed]"}),
+        403: lambda studio, program: studio.program("g", "guest")("POST", "/saving", {"format": "webp"}),
+    },
     "question": {
         **of_a_body("/questions/schedule", {"checkpoint": "small-world-128"}),
         200: lambda studio, program: program("POST", "/questions/start", A_START),

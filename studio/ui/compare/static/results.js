@@ -2,6 +2,7 @@
 
 import { copyText, selectIn } from "../../static/copying.js";
 import { h, icon } from "../../static/elements.js";
+import { saveAs } from "../../static/save_as.js";
 
 /** view() is the comparison, index() the cell under the sliders. `pictures`: cell -> finished picture. `status`
     shows the answers. runAgain() asks again for a comparison that the studio's end has interrupted. */
@@ -16,7 +17,7 @@ export function compareResults({ words, button, view, cellAt, index, pictures, s
   const keepAll = button("keep-all", words.keep_all, () => keepCells([...pictures.keys()]));
   const copy = button("link", words.link, copyLink);
   const again = button("again", words.again, runAgain);
-  const actions = h("div", { class: "ls-actions" }, again, save, keep, keepAll, sheet, csv, copy);
+  const actions = h("div", { class: "ls-actions" }, again, saveAs(save), keep, keepAll, sheet, csv, copy);
 
   function draw() {
     const cell = cellAt(index());

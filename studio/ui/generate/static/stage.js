@@ -8,6 +8,7 @@ import { journey } from "../../static/journey.js";
 import { prepareTab } from "../../static/opening.js";
 import { fieldProblems } from "../../static/problems.js";
 import { afterNoAnswer, runButtons, showKeys } from "../../static/run_buttons.js";
+import { saveAs } from "../../static/save_as.js";
 import { earlierPictures } from "./stage/earlier.js";
 import { buildFilm, evaluationOf } from "./stage/film.js";
 import { interruptedRuns } from "./stage/interrupted.js";
@@ -72,7 +73,8 @@ export function stage({ element, props, watch, trigger }) {
       say("reuse"),
     ),
   };
-  const actions = h("div", { class: "ls-actions" }, ...Object.values(buttons));
+  const { save, ...others } = buttons;
+  const actions = h("div", { class: "ls-actions" }, saveAs(save), ...Object.values(others));
   const earlier = earlierPictures({ say, open });
   const interruptions = interruptedRuns({
     say,

@@ -3,6 +3,7 @@
 import { actionsOf } from "../../picture_sheet/static/actions.js";
 import { openDialog } from "../../static/dialog.js";
 import { h, icon } from "../../static/elements.js";
+import { saveAs } from "../../static/save_as.js";
 import { hasLetterKeys } from "../../static/shortcuts.js";
 
 const STARS = [1, 2, 3, 4, 5];
@@ -52,7 +53,7 @@ export function largeView({
     where,
     move("next", "next", 1),
     starGroup,
-    save,
+    saveAs(save),
     bin,
   );
   const attempt = async (act) => {
@@ -79,6 +80,7 @@ export function largeView({
     save.href = `/library/picture/${one.id}?download=1`;
     save.setAttribute("download", "");
     bin.hidden = one.foreign;
+    save.dataset.plain = String(one.foreign); // another program's file comes as a plain picture
     drawStars();
     actions.show(one);
     const whole = await attempt(() => fetchJson(`/library/one/${picture.id}`));

@@ -51,7 +51,7 @@ export function library({ element, props }) {
   const none = h("p", { class: "ls-library-none", hidden: true });
   const sieve = filters({ say, count, onChange: () => look(true) });
   const openSaving = h("button", {
-    class: "ls-library-saving",
+    class: "ls-button ls-library-saving",
     type: "button",
     hidden: true,
     onclick: () => saving(words, fetchJson),
@@ -82,8 +82,7 @@ export function library({ element, props }) {
   const top = h(
     "div",
     { class: "ls-library" },
-    sieve.element,
-    h("div", {}, openSaving),
+    h("div", { class: "ls-library-top" }, sieve.element, openSaving),
     shelf.element,
     message,
     undoPlace,
