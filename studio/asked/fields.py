@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
@@ -34,6 +34,7 @@ HIRES_UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos", "latent": "Latent"}
 INPAINT_AREAS: Mapping[str, str] = {"whole": "Whole picture", "masked": "Only masked"}
 MASK_FILLS: Mapping[str, str] = {"original": "Original", "noise": "Noise", "edges": "Edge colours"}
 SAMPLERS: Mapping[str, str] = {name: facts.label for name, facts in SCHEDULERS.items()}
+AS_BEFORE = {"same": "Same as the first pass"}
 
 MOST_PIXELS = 2048  # of a side
 DEEPEST_ENCODER = 32  # layers of SDXL's second text encoder
@@ -46,6 +47,11 @@ def _has_variation(values: Values) -> bool:
 def _twice(values: Values) -> bool:
     scale = values.get("hires_scale")
     return isinstance(scale, (int, float)) and scale > 1
+
+
+def _own_second(name: str) -> Callable[[Values], bool]:
+    """Whether a second pass has its own value of a field."""
+    return lambda values: _twice(values) and values.get(name) not in (None, "", "same")
 
 
 def _is_masked_only(values: Values) -> bool:
@@ -265,7 +271,8 @@ class TextToImage(Making):
     """Pictures from words alone.
 
     `hires_scale` above 1: the picture is made at `width` x `height` and scaled up by `hires_upscaler`. A second pass
-    runs from there at `hires_strength`: that share of `hires_steps` steps (0: as many as before).
+    runs from there at `hires_strength`: that share of `hires_steps` steps (0: as many as before). It has the prompts,
+    scheduler, noise schedule and guidance of the first, unless it is given its own.
     """
 
     kind: ClassVar[str] = "text_to_image"
@@ -286,17 +293,47 @@ class TextToImage(Making):
         0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", is_compared=False, step=0.01
     )
     hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires", is_compared=False)
+    hires_prompt: str = row(
+        "text", "", a1111="Hires prompt", acts=_own_second("hires_prompt"), place="hires_own", is_compared=False
+    )
+    hires_negative_prompt: str = row(
+        "text", "", a1111="Hires negative prompt", acts=_own_second("hires_negative_prompt"), place="hires_own",
+        is_compared=False,
+    )  # fmt: skip
+    hires_scheduler: SchedulerName | Literal["same"] = row(
+        "choice", "same", choices=AS_BEFORE | dict(SAMPLERS), a1111="Hires sampler",
+        acts=_own_second("hires_scheduler"), place="hires_own", is_compared=False,
+    )  # fmt: skip
+    hires_noise_schedule: NoiseScheduleName | Literal["same"] = row(
+        "choice", "same", choices=AS_BEFORE | dict(NOISE_SCHEDULES), a1111="Hires schedule type",
+        acts=_own_second("hires_noise_schedule"), place="hires_own", is_compared=False,
+    )  # fmt: skip
+    hires_guidance_scale: float | None = number(
+        0, 30, None, suits=True, stays_open=True, a1111="Hires CFG Scale", acts=_own_second("hires_guidance_scale"),
+        place="hires_own", is_compared=False, step=0,
+    )  # fmt: skip
 
     def problems(self) -> list[Problem]:
         problems = super().problems()
         if problems:
             return problems
-        facts = SCHEDULERS[self.scheduler] if self.scheduler is not None else None
-        if facts is not None and self.hires_steps > facts.max_steps:
-            expectation = Message(
-                "with {scheduler} whole numbers from 0 to {last}", scheduler=facts.label, last=facts.max_steps
+        scheduler = self.scheduler if self.hires_scheduler == "same" else self.hires_scheduler
+        facts = SCHEDULERS[scheduler] if scheduler is not None else None
+        steps = self.hires_steps or (self.num_inference_steps or 0 if self.has_second_pass else 0)
+        if facts is not None and steps > facts.max_steps:
+            expectation = (
+                Message("with {scheduler} whole numbers from 0 to {last}", scheduler=facts.label, last=facts.max_steps)
+                if self.hires_steps
+                else Message(
+                    "with {scheduler} whole numbers from 1 to {last}", scheduler=facts.label, last=facts.max_steps
+                )
             )
             problems.append(Problem("hires_steps", str(self.hires_steps), expectation))
+        if facts is not None and self.hires_noise_schedule not in ("same", *facts.noise_schedules):
+            able = self.rows()["hires_noise_schedule"].one_of(("same", *facts.noise_schedules))
+            label = NOISE_SCHEDULES[self.hires_noise_schedule]
+            expectation = Message("with {scheduler} {able}", scheduler=facts.label, able=able)
+            problems.append(Problem("hires_noise_schedule", label, expectation))
         largest = max(self.width or 0, self.height or 0)
         if self.has_second_pass and largest * self.hires_scale > MOST_PIXELS:
             expectation = Message(

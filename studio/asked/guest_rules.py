@@ -160,6 +160,10 @@ def _ways_around(request: Request, locked: Mapping[str, str | int | float]) -> l
     steps = locked.get("num_inference_steps")
     if steps is not None and second_pass is not None and second_pass.hires_steps not in (0, steps):
         refuse("hires_steps", listed(("0", str(steps))), "num_inference_steps")
+    for name in ("negative_prompt", "scheduler", "noise_schedule", "guidance_scale"):
+        own = getattr(second_pass, f"hires_{name}", None)
+        if name in locked and own not in (None, "", "same", locked[name]):
+            refuse(f"hires_{name}", str(locked[name]), name)
     if "seed" in locked and request.variation_strength > 0:
         refuse("variation_strength", "0", "seed")
     return problems
@@ -199,8 +203,11 @@ def check_words(
         negative = [text for _, text in one.negative_prompt.texts(one.steps, one.steps_before)]
         emphasis = one.request.emphasis
         asked_for = [text for text in negative if has_negative_weight(text, emphasis)]
-        _refuse(words.first_in(texts_read(positive, emphasis)), field)
-        _refuse(words.first_in(texts_read(asked_for, emphasis)), "negative_prompt")
+        own = "hires_" if one.steps_before is not None else ""
+        prompt_field = f"{own}prompt" if own and getattr(request, f"{own}prompt", "") else field
+        negative_field = f"{own}negative_prompt" if getattr(request, f"{own}negative_prompt", "") else "negative_prompt"
+        _refuse(words.first_in(texts_read(positive, emphasis)), prompt_field)
+        _refuse(words.first_in(texts_read(asked_for, emphasis)), negative_field)
 
 
 def check_text(text: str, rules: Rules, *, field: str) -> None:

@@ -14,7 +14,7 @@ from studio.asked.messages import Message
 from studio.asked.noise_settings import NOISE_FIELDS, NoiseSettings, adds_noise, idle_fields, settings_of
 from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import RANDOM_SEEDS, Request
-from studio.asked.schedulers import NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
+from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 from studio.asked.template import NO_WILDCARDS, Wildcards, is_template, resolve_template
 
 Size = tuple[int, int]
@@ -43,6 +43,8 @@ class ImageWords:
     prompt: str
     negative_prompt: str
     notices: tuple[str, ...] = ()  # what was not chosen
+    hires_prompt: str = ""
+    hires_negative_prompt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,10 @@ class Resolved:
     @property
     def idle_noise_fields(self) -> tuple[str, ...]:
         """The fields of noise that the request sets and that do nothing with its scheduler."""
-        return idle_fields(self.scheduler, {name: getattr(self.request, name) for name in NOISE_FIELDS})
+        values = {name: getattr(self.request, name) for name in NOISE_FIELDS}
+        second = self.second_pass or self
+        in_second = idle_fields(second.scheduler, values)
+        return tuple(name for name in idle_fields(self.scheduler, values) if name in in_second)
 
     @property
     def adds_noise(self) -> bool:
@@ -142,10 +147,27 @@ class Resolved:
         steps, strength = first_pass.hires_steps or self.num_inference_steps, first_pass.hires_strength
         values = {name: getattr(first_pass, name) for name in ImageToImage.rows() if name in first_pass.rows()}
         values |= {"width": width, "height": height, "num_inference_steps": steps, "strength": strength}
+        own = first_pass
+        scheduler = self.scheduler if own.hires_scheduler == "same" else own.hires_scheduler
+        schedule = self.noise_schedule if own.hires_noise_schedule == "same" else own.hires_noise_schedule
+        if schedule not in SCHEDULERS[scheduler].noise_schedules:  # the first pass's, which this one does not have
+            schedule = "automatic"
+        schedule = resolve_noise_schedule(scheduler, schedule, self.prediction_type)
+        guidance = self.guidance_scale if own.hires_guidance_scale is None else own.hires_guidance_scale
+        values |= {
+            "prompt": own.hires_prompt or own.prompt,
+            "negative_prompt": own.hires_negative_prompt or own.negative_prompt,
+            "scheduler": scheduler,
+            "noise_schedule": schedule,
+            "guidance_scale": guidance,
+        }
         request = ImageToImage(**values, image=b"the first pass")
         return replace(
             self,
             request=request,
+            scheduler=scheduler,
+            noise_schedule=schedule,
+            guidance_scale=guidance,
             width=width,
             height=height,
             num_inference_steps=steps,
@@ -186,6 +208,9 @@ class Resolved:
         if words:
             template = (request.prompt, request.negative_prompt)
             request = replace(request, prompt=words[0].prompt, negative_prompt=words[0].negative_prompt)
+            if isinstance(request, TextToImage):
+                own = words[0].hires_prompt, words[0].hires_negative_prompt
+                request = replace(request, hires_prompt=own[0], hires_negative_prompt=own[1])
         return replace(
             self,
             request=request,
@@ -268,7 +293,13 @@ def resolve(
 
 def asks_for_choices(request: Request) -> bool:
     """Whether one of its prompts is a template, so that its words depend on its seed."""
-    return is_template(request.prompt) or is_template(request.negative_prompt)
+    return any(map(is_template, (request.prompt, request.negative_prompt, *_own_prompts(request))))
+
+
+def _own_prompts(request: Request) -> tuple[str, str]:
+    """The prompts of a second pass; empty where it has none of its own."""
+    has_own = isinstance(request, TextToImage) and request.has_second_pass
+    return (request.hires_prompt, request.hires_negative_prompt) if has_own else ("", "")  # type: ignore[union-attr]
 
 
 def _words(request: Request, seeds: Sequence[int], wildcards: Wildcards) -> tuple[ImageWords, ...]:
@@ -280,6 +311,15 @@ def _words(request: Request, seeds: Sequence[int], wildcards: Wildcards) -> tupl
         prompt = resolve_template(request.prompt, seed, wildcards)
         negative = resolve_template(request.negative_prompt, seed, wildcards, field="negative_prompt")
         in_negative = (Message("In the negative prompt, {notice}", notice=notice) for notice in negative.notices)
-        notices = (*prompt.notices, *in_negative)
-        words.append(ImageWords(prompt=prompt.text, negative_prompt=negative.text, notices=notices))
+        second = [resolve_template(text, seed, wildcards, field="hires_prompt") for text in _own_prompts(request)]
+        in_second = (Message("In the second pass, {notice}", notice=n) for one in second for n in one.notices)
+        words.append(
+            ImageWords(
+                prompt=prompt.text,
+                negative_prompt=negative.text,
+                notices=(*prompt.notices, *in_negative, *in_second),
+                hires_prompt=second[0].text,
+                hires_negative_prompt=second[1].text,
+            )
+        )
     return tuple(words)

@@ -35,6 +35,7 @@ class ActiveRuns:
     def enter(self, active: ActiveImage, rows_that_fit: int | None) -> None:
         """An image's lane joins those that run; a call of its kind may have so many rows."""
         active.running_lane.key = (active.run.resolved.request.checkpoint, active.lane.key)
+        active.running_lane.rows = active.lane.rows  # a second pass may have other ones
         self._images[active.running_lane] = active
         self._scheduler.enter(active.running_lane, rows_that_fit)
 

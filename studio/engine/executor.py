@@ -130,7 +130,7 @@ class Executor:
         )
         images = tuple(self._image_conditions(one, job.rules.models) for one in resolved.images)
         files: dict[str, Hashable] = {}
-        for one in images:
+        for one in (part for image in images for part in (image, image.second) if part is not None):
             files |= self._files(one.adapters, one.conditioning, resolved)
         own_vae = self._own_vae(resolved)
         if job.fork is not None:
@@ -152,7 +152,10 @@ class Executor:
     def _image_conditions(self, resolved: Resolved, models: Sequence[str] | None) -> ImageConditions:
         adapters = self.conditioner.adapters(self.components, resolved.prompt, models)
         conditioning = self.conditioner.encode(self.components, resolved, adapters, models)
-        return ImageConditions(resolved, conditioning, adapters)
+        second = resolved.second_pass
+        return ImageConditions(
+            resolved, conditioning, adapters, self._image_conditions(second, models) if second is not None else None
+        )
 
     def _own_vae(self, resolved: Resolved) -> OwnVae | None:
         """The VAE that a run names instead of the checkpoint's. Raises as `Extras.own_vae`."""
@@ -179,8 +182,8 @@ class Executor:
 
     def check_memory(self, run: Run) -> None:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
-        branches = self.components.branches(run.resolved.guidance_scale)
-        rows = max(one.resolved.prompt.rows(branches) for one in run.images)
+        passes = [part.resolved for one in run.images for part in (one, one.second) if part is not None]
+        rows = max(one.prompt.rows(self.components.branches(one.guidance_scale)) for one in passes)
         memory.check(self.components_of(run), self.device, run.resolved.largest, rows)
 
     def rows_that_fit(self, resolved: Resolved) -> int | None:
@@ -210,22 +213,20 @@ class Executor:
     def second_pass(self, active: ActiveImage) -> Lane | None:
         """The lane that makes an image anew, larger, from its first pass; None where it is not made twice or has been
         already."""
-        run, here = active.run, active.run.of(active.image)
-        second, adapters = here.resolved.second_pass, here.adapters
+        run, second = active.run, active.run.of(active.image).second
         if second is None or active.before:
             return None
-        conditioning = self.conditioner.encode(self.components, second, adapters, run.job.rules.models)
-        check_unchanged(run.files, self._files(adapters, conditioning))
+        check_unchanged(run.files, self._files(second.adapters, second.conditioning))
         components = self.components_of(run)
         return self._start(
             components,
-            second,
+            second.resolved,
             seed=run.seeds[active.image],
-            conditioning=conditioning,
-            picture=scaled_up(components, active.lane.latents, second.size, run.resolved.hires_upscaler),
+            conditioning=second.conditioning,
+            picture=scaled_up(components, active.lane.latents, second.resolved.size, run.resolved.hires_upscaler),
             variation=run.variation(active.image),
-            adapters=adapters,
-            controls=self._controls(run, second),
+            adapters=second.adapters,
+            controls=self._controls(run, second.resolved),
         )
 
     def lane_at(self, fork: Fork) -> Lane:

@@ -62,6 +62,7 @@ class ImageConditions:
     resolved: Resolved
     conditioning: Conditioning
     adapters: tuple[AppliedAdapter, ...] = ()  # the prompt's LoRAs
+    second: ImageConditions | None = None  # of its second pass
 
 
 @dataclass(eq=False)

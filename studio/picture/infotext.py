@@ -94,7 +94,11 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
 
 def _text_of(row: Row, value: object) -> str:
     """A field's value in A1111's words; "" where it has none."""
-    own = {"scheduler": A1111_SAMPLERS, "noise_schedule": A1111_SCHEDULES, "mask_fill": _A1111_FILLS}.get(row.name)
+    own = {
+        **dict.fromkeys(("scheduler", "hires_scheduler"), A1111_SAMPLERS),
+        **dict.fromkeys(("noise_schedule", "hires_noise_schedule"), A1111_SCHEDULES),
+        "mask_fill": _A1111_FILLS,
+    }.get(row.name)
     if own is not None:
         return own.get(str(value), "")
     if row.kind == "choice":
@@ -192,8 +196,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
         else:
             settings.add(name, text, key)
     if twice is None:
-        for name in ("hires_scale", "hires_steps", "hires_upscaler"):
-            settings.values.pop(name, None)
+        settings.values = {name: v for name, v in settings.values.items() if not name.startswith("hires_")}
     else:
         settings.add("hires_scale", twice, "Hires upscale" if "Hires upscale" in pairs else "Hires resize")
         upscaler = pairs.get("Hires upscaler", "")
@@ -206,6 +209,8 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
         settings.leave("RNG", pairs["RNG"], OTHER_NOISE)
     _name_resize(settings, pairs, twice)
     _split_sampler(settings, pairs.get("Sampler", ""))
+    if twice is not None:
+        _split_sampler(settings, pairs.get("Hires sampler", ""), second=True)
     return settings
 
 
@@ -229,19 +234,23 @@ def _leave(settings: FileSettings, key: str, text: str) -> None:
     settings.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else NO_SETTING)
 
 
-def _split_sampler(settings: FileSettings, sampler: str) -> None:
-    """A sampler's name of before 1.9 ends in its schedule; one without a schedule means the sampler's own."""
+def _split_sampler(settings: FileSettings, sampler: str, *, second: bool = False) -> None:
+    """A sampler's name of before 1.9 ends in its schedule; one without a schedule means the sampler's own. `second`: of
+    the second pass."""
     if not sampler:
         return
-    if sampler.casefold() not in _READ_SAMPLERS:
+    scheduler, noise_schedule, key = "scheduler", "noise_schedule", "Sampler"
+    if second:
+        scheduler, noise_schedule, key = "hires_scheduler", "hires_noise_schedule", "Hires sampler"
+    if sampler.casefold() not in _READ_CHOICES[scheduler]:
         for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
             if sampler.casefold().endswith(f" {label}"):
                 short = sampler[: -len(label) - 1]
-                settings.add("scheduler", _READ_SAMPLERS.get(short.casefold(), short), "Sampler")
-                if "noise_schedule" not in settings.values:
-                    settings.add("noise_schedule", _READ_SCHEDULES[label], "Sampler")
+                settings.add(scheduler, _READ_SAMPLERS.get(short.casefold(), short), key)
+                if noise_schedule not in settings.values:
+                    settings.add(noise_schedule, _READ_SCHEDULES[label], key)
                 break
-    if "noise_schedule" not in settings.values:
+    if not second and "noise_schedule" not in settings.values:
         settings.add("noise_schedule", "automatic", "Schedule type")
 
 
@@ -250,6 +259,8 @@ _MASK_KEYS = ("Mask blur", "Inpaint area", "Masked area padding", "Masked conten
 _READ_CHOICES: Mapping[str, Mapping[str, str]] = {
     "scheduler": _READ_SAMPLERS,
     "noise_schedule": _READ_SCHEDULES,
+    "hires_scheduler": _READ_SAMPLERS | {"use same sampler": "same"},
+    "hires_noise_schedule": _READ_SCHEDULES | {"use same scheduler": "same"},
     "mask_fill": {label: name for name, label in _A1111_FILLS.items()},
 }
 

@@ -355,6 +355,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "The negative prompt does nothing here: guidance scale 1, or a model that is told "
     "its guidance, asks with the prompt alone.": "反向提示词在这里不起作用：引导系数为 1，或模型自带引导值时，"
     "只用提示词计算。",
+    "In the second pass, {}": "在第二遍中，{1}",
     "{} does nothing with {}.": "{1} 对 {2} 不起作用。",
     "for {} nothing but its usual value": "对于 {1}，只允许通常的值",
     "Runs {} of {} steps.": "共 {2} 步，实际运行 {1} 步。",

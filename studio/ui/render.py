@@ -67,6 +67,8 @@ def settings_of(info: Mapping[str, object]) -> dict[str, object]:
 
 def choice(field: str, name: str) -> str:
     """What one of a field's choices is called."""
+    if field in ("hires_scheduler", "hires_noise_schedule"):
+        return say("choice.hires.same") if name == "same" else choice(field.removeprefix("hires_"), name)
     return SCHEDULERS[name].label if field == "scheduler" else say(f"choice.{field}.{name}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from studio.asked.control import PREPROCESSORS
 from studio.asked.emphasis import EMPHASES
-from studio.asked.fields import HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
+from studio.asked.fields import AS_BEFORE, HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
 from studio.asked.messages import Message, as_text, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
@@ -213,6 +213,17 @@ _ENGLISH: Mapping[str, str] = {
     "hires_upscaler.help": "Lanczos enlarges the decoded picture. Latent enlarges the latents and needs more strength.",
     "hires_steps.label": "Steps of the second pass",
     "hires_steps.help": "0 means as many as in the first pass. The strength decides how many of them run.",
+    "hires_prompt.label": "Prompt of the second pass",
+    "hires_prompt.help": "Empty: the prompt of the first pass.",
+    "hires_negative_prompt.label": "Negative prompt of the second pass",
+    "hires_negative_prompt.help": "Empty: the negative prompt of the first pass.",
+    "hires_scheduler.label": "Scheduler of the second pass",
+    "hires_scheduler.help": "The rule that turns predicted noise into its steps.",
+    "hires_noise_schedule.label": "Noise schedule of the second pass",
+    "hires_noise_schedule.help": "Where its scheduler does not have that of the first pass, Automatic is used.",
+    "hires_guidance_scale.label": "Guidance of the second pass",
+    "hires_guidance_scale.help": "Empty: as in the first pass.",
+    "choice.hires.same": AS_BEFORE["same"],
     "hires_strength.label": "Strength of the second pass",
     "hires_strength.help": "How much of the enlarged picture is remade.",
     "landmark.off": "off",

@@ -54,7 +54,7 @@ def component(tab: str, row: Row, checkpoint: Checkpoint | None = None) -> Any:
         return gr.Number(
             value=None if row.suits else row.default,
             label=say(row.label),
-            info=say(row.help) if row.place in ("more", "noise") else None,
+            info=say(row.help) if row.place in ("more", "noise", "hires_own") else None,
             elem_id=elem_id,
             min_width=64,
             elem_classes="ls-number",
@@ -71,9 +71,11 @@ def component(tab: str, row: Row, checkpoint: Checkpoint | None = None) -> Any:
             elem_id=elem_id,
             min_width=120,
         )
+    if row.kind == "text":
+        return gr.Textbox(value=row.default, label=say(row.label), info=say(row.help), max_lines=4, elem_id=elem_id)
     if row.kind != "choice":
         raise ValueError(f"no component is made of a row for itself: {name}")
-    if row.place != "more":
+    if row.place not in ("more", "hires_own"):
         return segments(tab, name)
     value = begins_at(tab, name)  # the scheduler of the checkpoint is chosen when it is (`following.aimed`)
     choices = [(choice(name, short), short) for short in row.choices]

@@ -25,6 +25,8 @@ SAME: Mapping[str, str] = {
     "height": "height",
     "hr_scale": "hires_scale",
     "hr_second_pass_steps": "hires_steps",
+    "hr_prompt": "hires_prompt",
+    "hr_negative_prompt": "hires_negative_prompt",
     "mask_blur": "mask_blur",
     "inpaint_full_res_padding": "padding",
 }
@@ -41,6 +43,8 @@ THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()}
     "strength": "denoising_strength",
     "hires_strength": "denoising_strength",
     "hires_upscaler": "hr_upscaler",
+    "hires_scheduler": "hr_sampler_name",
+    "hires_noise_schedule": "hr_scheduler",
     "image": "init_images",
     "inpaint_area": "inpaint_full_res",
     "mask_fill": "inpainting_fill",
@@ -67,10 +71,6 @@ LACKING_HIRES: Mapping[str, tuple[object, ...]] = {
     "firstphase_width": (0,),
     "firstphase_height": (0,),
     "hr_checkpoint_name": ("", "None", "Use same checkpoint"),
-    "hr_sampler_name": ("", "Use same sampler"),
-    "hr_scheduler": ("", "Use same scheduler"),
-    "hr_prompt": ("",),
-    "hr_negative_prompt": ("",),
 }
 # Fields that one of the two addresses has alone.
 OF_IMG2IMG = frozenset(
@@ -81,15 +81,20 @@ OF_IMG2IMG = frozenset(
     }
 )  # fmt: skip
 OF_TXT2IMG = frozenset(
-    {"enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y", *LACKING_HIRES}
+    {
+        "enable_hr",
+        "hr_scale",
+        "hr_upscaler",
+        "hr_second_pass_steps",
+        "hr_resize_x",
+        "hr_resize_y",
+        *LACKING_HIRES,
+        "hr_prompt",
+        "hr_negative_prompt",
+        "hr_sampler_name",
+        "hr_scheduler",
+    }
 )
-# Where those of a second pass may say again what the first one has.
-FIRST_PASS: Mapping[str, str] = {
-    "hr_sampler_name": "sampler_name",
-    "hr_scheduler": "scheduler",
-    "hr_prompt": "prompt",
-    "hr_negative_prompt": "negative_prompt",
-}
 # Fields that say nothing of the picture here, whatever their value: they belong to another one that is refused, to
 # models of another kind, or are looked at elsewhere.
 WITHOUT_EFFECT = frozenset(
@@ -102,7 +107,8 @@ WITHOUT_EFFECT = frozenset(
 READ = frozenset(
     {
         "sampler_name", "scheduler", "batch_size", "n_iter", "denoising_strength", "enable_hr", "hr_upscaler",
-        "hr_resize_x", "hr_resize_y", "init_images", "mask", "resize_mode", "inpainting_fill", "inpaint_full_res",
+        "hr_resize_x", "hr_resize_y", "hr_sampler_name", "hr_scheduler",
+        "init_images", "mask", "resize_mode", "inpainting_fill", "inpaint_full_res",
         "inpainting_mask_invert", "include_init_images", "send_images", "override_settings",
         "override_settings_restore_afterwards", "alwayson_scripts", "infotext", "styles",
     }

@@ -15,7 +15,7 @@ from studio.asked.noise_settings import idle_fields
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import ROWS, Kind, Request
-from studio.asked.schedulers import SCHEDULERS
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
 from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
@@ -24,7 +24,6 @@ from studio.picture.styles import Style, with_styles
 from studio.web import base64_pictures
 from studio.web.a1111 import options
 from studio.web.a1111.fields import (
-    FIRST_PASS,
     KNOWN,
     LACKING,
     LACKING_HIRES,
@@ -183,8 +182,6 @@ class _Reading:
                     self.notices.append(notice(field, value, f"Only {other} has this field."))
                 continue
             lacking = LACKING.get(field) or (LACKING_HIRES.get(field) if twice else None)
-            if field in FIRST_PASS and value == self.body.get(FIRST_PASS[field]):
-                continue
             if lacking is not None and not is_one_of(value, lacking):
                 self._problem(field, value, f"{' or '.join(map(repr, lacking))}: the studio has nothing else")
             elif field in NOT_OBEYED and not is_one_of(value, NOT_OBEYED[field][0]):
@@ -314,11 +311,10 @@ class _Reading:
         self.values["num_images_per_prompt"] = batch_size * batches
 
     def _second_pass(self, twice: bool) -> None:
-        for name in ("hires_scale", "hires_steps"):
-            if not twice:
-                self.values.pop(name, None)
         if not twice:
+            self._forget_second_pass()
             return
+        self._second_sampler()
         self.values.setdefault("hires_scale", _DEFAULTS["hr_scale"])
         self.values["hires_strength"] = self.body.get("denoising_strength", _STRENGTH)
         upscaler = self.body.get("hr_upscaler", "Latent")
@@ -332,6 +328,26 @@ class _Reading:
         scale = self.values["hires_scale"]
         if not self.problems and isinstance(scale, (int, float)) and scale <= 1:
             self._problem("hr_scale", scale, "with enable_hr numbers above 1")
+
+    def _forget_second_pass(self) -> None:
+        for name in [name for name in self.values if name.startswith("hires_")]:
+            del self.values[name]
+
+    def _second_sampler(self) -> None:
+        """The sampler and the schedule of the second pass, by their names there or by the studio's own."""
+        words: dict[str, str] = {}
+        for key, field in (("Hires sampler", "hr_sampler_name"), ("Hires schedule type", "hr_scheduler")):
+            value = self.body.get(field)
+            if value and not isinstance(value, str):
+                self._problem(field, value, "a name")
+            elif value:
+                words[key] = str(value)
+        second = settings_of_pairs(words | {"Hires upscale": "2"}).values
+        schedule = second.get("hires_noise_schedule")
+        if isinstance(schedule, str) and schedule not in NOISE_SCHEDULES:
+            spelled = settings_of_pairs({"Hires upscale": "2", "Hires schedule type": schedule.replace("_", " ")})
+            second["hires_noise_schedule"] = spelled.values["hires_noise_schedule"]
+        self.values |= {name: second[name] for name in ("hires_scheduler", "hires_noise_schedule") if name in second}
 
     def _scale_of(self, wide: int, high: int) -> None:
         """A second pass has the shape of the first one here, so its size is a factor."""
@@ -349,8 +365,7 @@ class _Reading:
     def _start(self) -> Kind:
         """The picture that the run begins with, and its mask; which kind of request that is."""
         values = self.values
-        for name in ("hires_scale", "hires_steps"):
-            values.pop(name, None)
+        self._forget_second_pass()
         images = self.body.get("init_images")
         if not isinstance(images, list) or len(images) != 1:
             count = f"{len(images)} pictures" if isinstance(images, list) else images
