@@ -26,6 +26,7 @@ class Remark:
 NO_SETTING = Remark("no_setting")
 NO_SUCH_VAE = Remark("vae")
 PICTURES = Remark("pictures")
+REFINER = Remark("refiner")
 OTHER_NOISE = Remark("other_noise")
 
 

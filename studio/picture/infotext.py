@@ -15,7 +15,7 @@ from studio.asked.problems import clean_text
 from studio.asked.requests import REQUEST_KINDS, ROWS, Kind, Request
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
-from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, FileSettings, Remark
+from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, REFINER, FileSettings, Remark
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
@@ -173,6 +173,7 @@ _NO_SETTING = {
     "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "User", "Hires resize-1",
     "Hires resize-2", "Size-1", "Size-2", "Init image hash", "Template", "Negative Template",
 }  # fmt: skip
+_REFINER = ("Refiner", "Refiner switch at")
 # Keys that say nothing where they have this value.
 _USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}
 
@@ -231,7 +232,8 @@ def _leave(settings: FileSettings, key: str, text: str) -> None:
     """Name a key that is no field's, where it says something of the run."""
     if key in _NO_SETTING or text == _USUAL.get(key):
         return
-    settings.leave(key, text, PICTURES if re.fullmatch(r"ControlNet \d+", key) else NO_SETTING)
+    why = PICTURES if re.fullmatch(r"ControlNet \d+", key) else REFINER if key in _REFINER else NO_SETTING
+    settings.leave(key, text, why)
 
 
 def _split_sampler(settings: FileSettings, sampler: str, *, second: bool = False) -> None:

@@ -212,6 +212,7 @@ CHINESE: Mapping[str, str] = {
     "hires_upscaler.help": "Lanczos 放大解码后的图像。Latent 放大潜变量，需要更高的重绘幅度。",
     "hires_steps.label": "第二遍步数",
     "hires_steps.help": "0 表示与第一遍相同。其中实际运行多少步由重绘幅度决定。",
+    "hires_own.label": "第二遍自己的提示词、采样器和引导系数",
     "hires_prompt.label": "第二遍的提示词",
     "hires_prompt.help": "留空：与第一遍相同。",
     "hires_negative_prompt.label": "第二遍的反向提示词",

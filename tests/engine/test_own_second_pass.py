@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from studio.asked.fields import TextToImage
 from studio.asked.guest_rules import Rules, check_words, with_locked
 from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Resolved, Suits, resolve
+from studio.engine.engine import DiffusionEngine
 from studio.picture.infotext import parameters_text, read_parameters
-from studio.picture.metadata import picture_info
+from studio.picture.metadata import picture_info, request_from_info
 from studio.web.a1111.options import Options
 from studio.web.a1111.reading import read
+from tests.engine.conftest import ask, finish, pixels
 
 FIRST = TextToImage(
     prompt="a fox", negative_prompt="blur", scheduler="dpmpp_2m", num_inference_steps=4, guidance_scale=3.0,
@@ -107,3 +110,18 @@ def test_its_prompt_may_be_a_template() -> None:
     found = [image.second_pass for image in run.images]
     assert [one.request.prompt for one in found if one is not None] == ["a wolf", "a wolf"]
     assert {image.request.prompt for image in run.images} == {"a fox"}
+
+
+def test_a_run_obeys_it_and_its_file_makes_the_picture_again(engine: DiffusionEngine) -> None:
+    usual = {"num_inference_steps": 3, "hires_scale": 1.5, "hires_strength": 0.7, "guidance_scale": 3.0}
+    plain = pixels(engine, finish(engine, ask(**usual)))
+    for own in (
+        {"hires_prompt": "snow"}, {"hires_negative_prompt": "grass"}, {"hires_scheduler": "euler_a"},
+        {"hires_noise_schedule": "simple"}, {"hires_guidance_scale": 1.0},
+    ):  # fmt: skip
+        finished = finish(engine, ask(**usual, **own))
+        assert not np.array_equal(pixels(engine, finished), plain), own
+        again = request_from_info(finished.pictures[0].info)
+        assert np.array_equal(pixels(engine, finish(engine, again)), pixels(engine, finished)), own
+    same = {"hires_prompt": ask().prompt, "hires_scheduler": "dpmpp_2m", "hires_guidance_scale": 3.0}
+    assert np.array_equal(pixels(engine, finish(engine, ask(**usual, **same))), plain)

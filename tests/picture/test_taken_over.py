@@ -261,6 +261,18 @@ def test_a_vae_is_taken_where_it_is_here_and_fits(line: str, taken_name: str | N
     assert {one.key: one.why.key for one in found.left_out} == left
 
 
+def test_a_refiner_is_named_and_the_rest_is_taken() -> None:
+    line = "Steps: 30, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 1024x1024, Model: bigger"
+    found = take_over(infotext(f"{line}, Refiner: sd_xl_refiner_1.0 [7440042bbd], Refiner switch at: 0.8"), INSTALLED)
+    assert found is not None
+    left = {one.key: (one.value, one.why.key) for one in found.left_out}
+    assert left == {
+        "Refiner": ("'sd_xl_refiner_1.0 [7440042bbd]'", "refiner"),
+        "Refiner switch at": ("'0.8'", "refiner"),
+    }
+    assert (found.settings["checkpoint"], found.settings["num_inference_steps"]) == ("bigger", 30)
+
+
 def test_a_picture_that_tells_nothing_is_none() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")

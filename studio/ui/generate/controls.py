@@ -132,7 +132,8 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
     if image is None:
         with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold"):
             components |= section(tab, "hires")
-            components |= section(tab, "hires_own")
+            with gr.Accordion(say("hires_own.label"), open=False, elem_classes="ls-fold"):
+                components |= section(tab, "hires_own")
     components["controls"] = control.build(engine, tab, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
         components |= section(tab, "variation")
