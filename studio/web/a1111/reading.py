@@ -294,9 +294,11 @@ class _Reading:
             of_name = {}
         self.values |= of_name
         eta = self.body.get("eta")
-        if scheduler in SCHEDULERS and eta == SCHEDULERS[scheduler].usual_eta:  # type: ignore[index]
+        facts = SCHEDULERS[scheduler] if scheduler in SCHEDULERS else None  # type: ignore[index]
+        # Clients send 1 with every sampler; one without an eta ignores it there too.
+        if facts is not None and eta in (facts.usual_eta, *(() if "eta" in facts.noise_settings else (0, 1))):
             self.values.pop("eta", None)
-        elif eta is not None and scheduler in _ETA_ONE:
+        if eta not in (None, 1) and scheduler in _ETA_ONE:
             self._problem("eta", eta, f"with {A1111_SAMPLERS[str(scheduler)]} 1")
 
     def _images(self) -> None:
