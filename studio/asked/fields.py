@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, cast
 
+from studio.asked.acting import (
+    has_variation,
+    is_made_twice,
+    is_masked_only,
+    names_a_vae,
+    own_second,
+    skips,
+    weights_otherwise,
+)
 from studio.asked.control import Control
 from studio.asked.emphasis import EMPHASES, EmphasisName
 from studio.asked.messages import Message
 from studio.asked.noise_settings import acts
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.rows import MAX_SEED, Row, Values, number, row, rows_of
+from studio.asked.rows import MAX_SEED, Row, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 
 SCHEMA_VERSION = 2  # of what `to_dict` writes; 1 knew no open fields
@@ -38,36 +47,6 @@ AS_BEFORE = {"same": "Same as the first pass"}
 
 MOST_PIXELS = 2048  # of a side
 DEEPEST_ENCODER = 32  # layers of SDXL's second text encoder
-
-
-def _has_variation(values: Values) -> bool:
-    return bool(values.get("variation_strength"))
-
-
-def _twice(values: Values) -> bool:
-    scale = values.get("hires_scale")
-    return isinstance(scale, (int, float)) and scale > 1
-
-
-def _own_second(name: str) -> Callable[[Values], bool]:
-    """Whether a second pass has its own value of a field."""
-    return lambda values: _twice(values) and values.get(name) not in (None, "", "same")
-
-
-def _is_masked_only(values: Values) -> bool:
-    return values.get("inpaint_area") == "masked"
-
-
-def _names_a_vae(values: Values) -> bool:
-    return bool(values.get("vae_name"))
-
-
-def _skips(values: Values) -> bool:
-    return values.get("clip_skip") not in (None, 1)
-
-
-def _weights_otherwise(values: Values) -> bool:
-    return values.get("emphasis") not in (None, "original")
 
 
 NO_FILE = b"forgotten"  # stands where the file of a picture was
@@ -105,10 +84,10 @@ class Making:
     )
     seed: int | None = row("seed", None, a1111="Seed", place="seed")
     variation_strength: float = number(
-        0, 1, 0.0, a1111="Variation seed strength", acts=_has_variation, place="variation", is_compared=False, step=0.01
+        0, 1, 0.0, a1111="Variation seed strength", acts=has_variation, place="variation", is_compared=False, step=0.01
     )
     variation_seed: int | None = row(
-        "seed", None, a1111="Variation seed", acts=_has_variation, place="variation", is_compared=False
+        "seed", None, a1111="Variation seed", acts=has_variation, place="variation", is_compared=False
     )
     scheduler: SchedulerName | None = row(
         "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", is_recorded=True, place="more"
@@ -118,11 +97,11 @@ class Making:
     )
     num_images_per_prompt: int = number(1, 16, 1, whole=True, effect="picture", place="more", is_compared=False)
     clip_skip: int | None = number(
-        1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=_skips, encodes=True,
+        1, DEEPEST_ENCODER, None, whole=True, suits=True, stays_open=True, a1111="Clip skip", acts=skips, encodes=True,
         is_recorded=True, place="more", step=0,
     )  # fmt: skip
     emphasis: EmphasisName = row(
-        "choice", "original", choices=EMPHASES, a1111="Emphasis", acts=_weights_otherwise, encodes=True,
+        "choice", "original", choices=EMPHASES, a1111="Emphasis", acts=weights_otherwise, encodes=True,
         is_recorded=True, place="more",
     )  # fmt: skip
     eta: float | None = number(
@@ -149,7 +128,7 @@ class Making:
     )
     exact: bool = row("flag", False, is_recorded=True, effect="cosmetic", place="more", is_compared=False)
     vae_name: str = row(
-        "name", "", optional=True, a1111="VAE", acts=_names_a_vae, is_recorded=True, place="vae", is_compared=False
+        "name", "", optional=True, a1111="VAE", acts=names_a_vae, is_recorded=True, place="vae", is_compared=False
     )
     controls: tuple[Control, ...] = row("controls", (), place="controls")
 
@@ -278,38 +257,40 @@ class TextToImage(Making):
     kind: ClassVar[str] = "text_to_image"
 
     hires_scale: float = number(
-        1, 4, 1.0, a1111="Hires upscale", acts=_twice, place="hires", is_compared=False, step=0.25
+        1, 4, 1.0, a1111="Hires upscale", acts=is_made_twice, place="hires", is_compared=False, step=0.25
     )
     hires_upscaler: HiresUpscalerName = row(
         "choice",
         "lanczos",
         choices=HIRES_UPSCALERS,
         a1111="Hires upscaler",
-        acts=_twice,
+        acts=is_made_twice,
         place="hires",
         is_compared=False,
     )
     hires_strength: float = number(
-        0, 1, 0.6, a1111="Denoising strength", acts=_twice, place="hires", is_compared=False, step=0.01
+        0, 1, 0.6, a1111="Denoising strength", acts=is_made_twice, place="hires", is_compared=False, step=0.01
     )
-    hires_steps: int = number(0, 150, 0, whole=True, a1111="Hires steps", acts=_twice, place="hires", is_compared=False)
+    hires_steps: int = number(
+        0, 150, 0, whole=True, a1111="Hires steps", acts=is_made_twice, place="hires", is_compared=False
+    )
     hires_prompt: str = row(
-        "text", "", a1111="Hires prompt", acts=_own_second("hires_prompt"), place="hires_own", is_compared=False
+        "text", "", a1111="Hires prompt", acts=own_second("hires_prompt"), place="hires_own", is_compared=False
     )
     hires_negative_prompt: str = row(
-        "text", "", a1111="Hires negative prompt", acts=_own_second("hires_negative_prompt"), place="hires_own",
+        "text", "", a1111="Hires negative prompt", acts=own_second("hires_negative_prompt"), place="hires_own",
         is_compared=False,
     )  # fmt: skip
     hires_scheduler: SchedulerName | Literal["same"] = row(
         "choice", "same", choices=AS_BEFORE | dict(SAMPLERS), a1111="Hires sampler",
-        acts=_own_second("hires_scheduler"), place="hires_own", is_compared=False,
+        acts=own_second("hires_scheduler"), place="hires_own", is_compared=False,
     )  # fmt: skip
     hires_noise_schedule: NoiseScheduleName | Literal["same"] = row(
         "choice", "same", choices=AS_BEFORE | dict(NOISE_SCHEDULES), a1111="Hires schedule type",
-        acts=_own_second("hires_noise_schedule"), place="hires_own", is_compared=False,
+        acts=own_second("hires_noise_schedule"), place="hires_own", is_compared=False,
     )  # fmt: skip
     hires_guidance_scale: float | None = number(
-        0, 30, None, suits=True, stays_open=True, a1111="Hires CFG Scale", acts=_own_second("hires_guidance_scale"),
+        0, 30, None, suits=True, stays_open=True, a1111="Hires CFG Scale", acts=own_second("hires_guidance_scale"),
         place="hires_own", is_compared=False, step=0,
     )  # fmt: skip
 
@@ -391,7 +372,7 @@ class Inpaint(ImageToImage):
     mask_blur: int = number(0, 128, 4, whole=True, a1111="Mask blur", effect="picture", place="seam")
     inpaint_area: InpaintAreaName = row("choice", "whole", choices=INPAINT_AREAS, a1111="Inpaint area", place="mask")
     mask_fill: MaskFillName = row("choice", "original", choices=MASK_FILLS, a1111="Masked content", place="mask")
-    padding: int = number(0, 512, 32, whole=True, a1111="Masked area padding", acts=_is_masked_only, place="seam")
+    padding: int = number(0, 512, 32, whole=True, a1111="Masked area padding", acts=is_masked_only, place="seam")
     extend_left: int = number(0, 1024, 0, whole=True, place="extend", step=0)
     extend_right: int = number(0, 1024, 0, whole=True, place="extend", step=0)
     extend_up: int = number(0, 1024, 0, whole=True, place="extend", step=0)

@@ -35,7 +35,6 @@ def test_the_fold_of_the_noise_has_what_the_scheduler_has(visitor: Visitor, stud
     workspace.get_by_role("button", name="Its own prompt, scheduler and guidance").click()
     page.locator("#text_to_image-hires_prompt textarea").fill("a wolf")
     page.locator("#text_to_image-prompt textarea").fill("a fox with noise")
-    page.screenshot(path="/tmp/schedulers24/desktop.png", full_page=True)
     before = len(studio.engine.asked)
     page.locator("#text_to_image-generate").click()
     expect(page.locator("#text_to_image-stage")).to_contain_text("seed", ignore_case=True, timeout=20_000)

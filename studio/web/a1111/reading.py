@@ -294,7 +294,7 @@ class _Reading:
             of_name = {}
         self.values |= of_name
         eta = self.body.get("eta")
-        facts = SCHEDULERS[scheduler] if scheduler in SCHEDULERS else None  # type: ignore[index]
+        facts = SCHEDULERS.get(scheduler)  # type: ignore[call-overload]
         # Clients send 1 with every sampler; one without an eta ignores it there too.
         if facts is not None and eta in (facts.usual_eta, *(() if "eta" in facts.noise_settings else (0, 1))):
             self.values.pop("eta", None)
