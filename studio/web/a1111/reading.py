@@ -15,7 +15,7 @@ from studio.asked.noise_settings import idle_fields
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt_notices import control_characters
 from studio.asked.requests import ROWS, Kind, Request
-from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+from studio.asked.schedulers import SCHEDULERS
 from studio.families.registry import label_of
 from studio.picture import masks
 from studio.picture.infotext import A1111_SAMPLERS, A1111_SCHEDULES, parse_parameters, settings_of_pairs
@@ -37,6 +37,7 @@ from studio.web.a1111.fields import (
     notice,
 )
 from studio.web.a1111.files import AS_SAVED, FileOptions
+from studio.web.a1111.second_sampler import second_sampler
 
 _RESIZE_MODES = ("stretch", "crop", "pad")  # Just resize, Crop and resize, Resize and fill
 _FILLS = ("edges", "original", "noise")  # fill, original, latent noise
@@ -316,7 +317,7 @@ class _Reading:
         if not twice:
             self._forget_second_pass()
             return
-        self._second_sampler()
+        self.values |= second_sampler(self.body, self.problems)
         self.values.setdefault("hires_scale", _DEFAULTS["hr_scale"])
         self.values["hires_strength"] = self.body.get("denoising_strength", _STRENGTH)
         upscaler = self.body.get("hr_upscaler", "Latent")
@@ -334,22 +335,6 @@ class _Reading:
     def _forget_second_pass(self) -> None:
         for name in [name for name in self.values if name.startswith("hires_")]:
             del self.values[name]
-
-    def _second_sampler(self) -> None:
-        """The sampler and the schedule of the second pass, by their names there or by the studio's own."""
-        words: dict[str, str] = {}
-        for key, field in (("Hires sampler", "hr_sampler_name"), ("Hires schedule type", "hr_scheduler")):
-            value = self.body.get(field)
-            if value and not isinstance(value, str):
-                self._problem(field, value, "a name")
-            elif value:
-                words[key] = str(value)
-        second = settings_of_pairs(words | {"Hires upscale": "2"}).values
-        schedule = second.get("hires_noise_schedule")
-        if isinstance(schedule, str) and schedule not in NOISE_SCHEDULES:
-            spelled = settings_of_pairs({"Hires upscale": "2", "Hires schedule type": schedule.replace("_", " ")})
-            second["hires_noise_schedule"] = spelled.values["hires_noise_schedule"]
-        self.values |= {name: second[name] for name in ("hires_scheduler", "hires_noise_schedule") if name in second}
 
     def _scale_of(self, wide: int, high: int) -> None:
         """A second pass has the shape of the first one here, so its size is a factor."""
