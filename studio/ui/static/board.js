@@ -4,7 +4,7 @@
 import { fill, h } from "./elements.js";
 
 const MANY = 12; // models; where there are more, a field searches them
-const KINDS = ["checkpoint", "lora", "embedding", "controlnet"];
+const KINDS = ["checkpoint", "vae", "lora", "embedding", "controlnet"];
 
 let folds = 0; // a count for ids
 
