@@ -16,6 +16,7 @@ ModelState = Literal[
     "usable", "incomplete", "unknown", "refused"
 ]  # incomplete: it lacks a VAE, and runs with a chosen one
 FactSource = Literal["file", "metadata", "config", "name", "family", "user", "measured"]  # of a statement about a model
+VAE_KINDS: tuple[ModelKind, ...] = ("vae", "preview_decoder")  # what a run may have in place of its checkpoint's VAE
 Distillation = Literal["turbo", "lcm", "lightning", "hyper", "dmd2"]
 UNET, VAE, CONTROLNET = "unet", "vae", "controlnet"  # names of parts; text encoders have their own
 CHECKPOINT_PARTS = (UNET, VAE, "text_encoder", "text_encoder_2")

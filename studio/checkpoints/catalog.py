@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from studio.answered.model_facts import VAE, ModelFacts
+from studio.answered.model_facts import VAE, VAE_KINDS, ModelFacts
 from studio.answered.models import Checkpoint
 from studio.asked.messages import Message, sentences
 from studio.asked.names import compose, short_names
@@ -81,8 +81,8 @@ class Entry:
         return self.facts.family in adapters_for(checkpoint.facts.family)
 
     def fits_vae_of(self, checkpoint: Entry) -> bool:
-        """Whether it is a VAE on its own that this checkpoint could run with."""
-        fits = self.facts.kind == "vae" and checkpoint.facts.family in self.lends_vae_to
+        """Whether it is a VAE on its own, or a tiny autoencoder, that a run of this checkpoint could have."""
+        fits = self.facts.kind in VAE_KINDS and checkpoint.facts.family in self.lends_vae_to
         return fits and not checkpoint.built_in
 
     @property
@@ -98,7 +98,7 @@ class Entry:
     @property
     def lends_vae_to(self) -> tuple[str, ...]:
         """Families that could run with the VAE in it; with the built-in one's, whose latents are its own, none."""
-        has = self.facts.kind == "vae" or (self.facts.kind == "checkpoint" and VAE in self.facts.parts)
+        has = self.facts.kind in VAE_KINDS or (self.facts.kind == "checkpoint" and VAE in self.facts.parts)
         if not has or self.facts.state != "usable" or self.built_in:
             return ()
         return same_latents(self.facts.family)

@@ -110,7 +110,7 @@ class Extras:
     def vae_files(self, name: str) -> dict[str, Hashable]:
         """What changes when the file of the VAE of this name is replaced, by its name; nothing for "". Raises
         InvalidRequest."""
-        return {name: self._entry_by_name("vae", name, field="vae_name", what="VAE").identity} if name else {}
+        return {name: self._vae_entry(name).identity} if name else {}
 
     def own_vae(self, components: Components, name: str) -> OwnVae | None:
         """The VAE of this name, on the components' device; None where they run with it already, or for "". Raises
@@ -118,7 +118,7 @@ class Extras:
         one that is too large."""
         if not name:
             return None
-        entry = self._entry_by_name("vae", name, field="vae_name", what="VAE")
+        entry = self._vae_entry(name)
         manager = self._manager
         assert manager is not None
         checkpoint = manager.entry
@@ -184,6 +184,11 @@ class Extras:
 
         entries = [self._catalog.latest(entry) for entry in self._catalog.entries() if fits(entry)]
         return [entry for entry in entries if entry is not None and fits(entry)]
+
+    def _vae_entry(self, name: str) -> Entry:
+        """The VAE of this name, or the tiny autoencoder. Raises InvalidRequest."""
+        is_tiny = not matching(self._catalog.entries(), "vae", name)
+        return self._entry_by_name("preview_decoder" if is_tiny else "vae", name, field="vae_name", what="VAE")
 
     def _entry_by_name(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from studio.answered.model_facts import VAE_KINDS
 from studio.asked.fields import HIRES_UPSCALERS, ImageToImage
 from studio.asked.messages import Message, listed, sentences
 from studio.asked.names import best_matches, compose
@@ -17,6 +18,7 @@ from studio.asked.orders import ModelKind
 from studio.asked.problems import InvalidRequest, Problem, quoted_value, without_encoder
 from studio.asked.requests import Request
 from studio.checkpoints.catalog import NO_ENCODER, Entry
+from studio.checkpoints.tiny_pair import encoder_of
 from studio.families.registry import adapters_for, label_of
 
 MAX_NAMES = 20
@@ -150,9 +152,9 @@ def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> 
 
 def the_vae(entries: Sequence[Entry], name: str, checkpoint: Entry) -> Entry:
     """The VAE that a name means, of those that fit a checkpoint. Raises InvalidRequest for "vae_name"."""
-    vaes = [e for e in entries if e.facts.kind == "vae"]
+    vaes = [e for e in entries if e.facts.kind in VAE_KINDS]
     fitting = [e for e in vaes if e.fits_vae_of(checkpoint)]
-    matches = matching(fitting, "vae", name)
+    matches = matching(fitting, "vae", name) or matching(fitting, "preview_decoder", name)
     if len(matches) == 1:
         return matches[0]
     value: str = quoted_value(name)
@@ -160,7 +162,7 @@ def the_vae(entries: Sequence[Entry], name: str, checkpoint: Entry) -> Entry:
     if matches:
         value = Message("{name}, a name of {count} VAEs,", name=value, count=len(matches))
         raise InvalidRequest(Problem("vae_name", value, one_of(matches)))
-    for other in matching(vaes, "vae", name)[:1]:
+    for other in (matching(vaes, "vae", name) or matching(vaes, "preview_decoder", name))[:1]:
         if other.facts.state != "usable":
             value = Message("{name} ({reason})", name=value, reason=other.facts.reason)
         elif checkpoint.built_in:
@@ -181,7 +183,10 @@ def the_vae(entries: Sequence[Entry], name: str, checkpoint: Entry) -> Entry:
 def _check_encodes(request: Request, vae: Entry, checkpoint: Entry) -> None:
     """Raises InvalidRequest for a VAE that only decodes, where the run or its checkpoint has a picture to encode."""
     begins = isinstance(request, ImageToImage) or (request.has_second_pass and request.hires_upscaler != "latent")
-    if (begins or checkpoint.facts.inpainting) and not vae.facts.vae_has_encoder:
+    if not begins and not checkpoint.facts.inpainting:
+        return
+    encodes = vae.facts.vae_has_encoder if vae.facts.kind == "vae" else encoder_of(vae.path) is not None
+    if not encodes:
         value = Message("{name}, a VAE without an encoder,", name=quoted_value(vae.name))
         raise InvalidRequest(Problem("vae_name", value, Message("a VAE that can encode the picture of this run")))
 

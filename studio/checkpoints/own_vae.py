@@ -20,6 +20,7 @@ from studio.checkpoints.loader import config_of
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.part_plans import part_fit_problem
 from studio.checkpoints.plans import empty_module, fill
+from studio.checkpoints.tiny_autoencoder import load_tiny_autoencoder
 from studio.diffusion.components import VAE, Components
 
 
@@ -59,6 +60,10 @@ def load_vae(source: Entry, components: Components, manager: ModelManager) -> An
     one that cannot be read or does not fit."""
     checkpoint = manager.entry
     assert checkpoint is not None
+    # On a CPU the parts' precisions were measured; elsewhere a VAE begins in the checkpoint's precision.
+    dtype = (components.vae_dtype if manager.device.is_cpu else None) or components.dtype
+    if source.facts.kind == "preview_decoder":
+        return load_tiny_autoencoder(source.path, device=components.device, dtype=dtype)
     facts = identify(checkpoint.path)
     corrected_prediction = manager.catalog.correction(checkpoint)
     if corrected_prediction is not None:
@@ -69,8 +74,6 @@ def load_vae(source: Entry, components: Components, manager: ModelManager) -> An
     problem = part_fit_problem({part: config_of(one) for part, one in parts.items()})
     if problem:
         raise BadCheckpoint(Message("{file}: {problem}", file=source.path.name, problem=problem))
-    # On a CPU the parts' precisions were measured; elsewhere a VAE begins in the checkpoint's precision.
-    dtype = (components.vae_dtype if manager.device.is_cpu else None) or components.dtype
     fill(module, plan, components.device, dtype)
     fitting.apply_to_vae(module, manager.options)
     return module

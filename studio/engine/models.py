@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from studio.answered.engine import Refused
 from studio.answered.ids import HERE, name_in, of_engine
+from studio.answered.model_facts import VAE_KINDS
 from studio.answered.models import (
     Checkpoint,
     Conversion,
@@ -94,7 +95,7 @@ class ModelService:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
         nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
-        vaes = [entry for entry in self.catalog.entries() if entry.facts.kind == "vae"]
+        vaes = [entry for entry in self.catalog.entries() if entry.facts.kind in VAE_KINDS]
         loras = {entry.file.owner: entry for entry in self.catalog.entries() if entry.facts.kind == "lora"}
         checkpoints = []
         for entry in self.catalog.checkpoints().values():
@@ -220,7 +221,7 @@ class ModelService:
                 Problem("model", quoted_value(entry.name), Message("a checkpoint other than the built-in one"))
             )
         source = self._entry(source_id) if source_id else None
-        if source is not None and (source.id == entry.id or entry.facts.family not in source.lends_vae_to):
+        if source is not None and not _lends(source, entry):
             expectation = Message(
                 "a VAE made for {family}, or another checkpoint that holds one", family=label_of(entry.facts.family)
             )
@@ -361,6 +362,12 @@ class ModelService:
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )
+
+
+def _lends(source: Entry, checkpoint: Entry) -> bool:
+    """Whether the owner may choose the VAE of one for a checkpoint. A tiny autoencoder is a run's choice alone."""
+    is_whole = source.id != checkpoint.id and source.facts.kind != "preview_decoder"
+    return is_whole and checkpoint.facts.family in source.lends_vae_to
 
 
 def _in_memory(manager: ModelManager) -> tuple[dict[str, ModelPlace], dict[str, tuple[str, str]]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from studio.answered.model_facts import VAE_KINDS
 from studio.answered.models import Model
 from studio.asked.fields import SCHEMA_VERSION, TextToImage
 from studio.asked.names import best_matches
@@ -211,7 +212,7 @@ def _take_vae(
         return
     checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
     family = checkpoint.facts.family if checkpoint is not None and not checkpoint.built_in else None
-    vaes = [model for model in models if model.kind == "vae" and family in model.lends_vae_to]
+    vaes = [model for model in models if model.kind in VAE_KINDS and family in model.lends_vae_to]
     matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
     if len(matches) == 1:
         settings["vae_name"] = matches[0].name

@@ -48,7 +48,8 @@ def _row(model: Model) -> dict[str, Any]:
         "native_width": facts.native_width,
         "native_height": facts.native_height,
         "metadata": labels.metadata(facts),
-        "lends_vae_to": [labels.family(name) for name in model.lends_vae_to],
+        # A tiny autoencoder is a run's choice, never a checkpoint's.
+        "lends_vae_to": [labels.family(n) for n in model.lends_vae_to] if model.kind != "preview_decoder" else [],
     }
 
 
