@@ -85,6 +85,11 @@ class Entry:
         fits = self.facts.kind in VAE_KINDS and checkpoint.facts.family in self.lends_vae_to
         return fits and not checkpoint.built_in
 
+    def may_replace_vae_of(self, checkpoint: Entry) -> bool:
+        """Whether the owner may choose the VAE in it for a checkpoint. A tiny autoencoder is a run's choice alone."""
+        is_whole = self.id != checkpoint.id and self.facts.kind != "preview_decoder"
+        return is_whole and checkpoint.facts.family in self.lends_vae_to
+
     @property
     def identity(self) -> Hashable:
         """What changes when the file or one of the folder's weights changes or is replaced."""

@@ -221,7 +221,7 @@ class ModelService:
                 Problem("model", quoted_value(entry.name), Message("a checkpoint other than the built-in one"))
             )
         source = self._entry(source_id) if source_id else None
-        if source is not None and not _lends(source, entry):
+        if source is not None and not source.may_replace_vae_of(entry):
             expectation = Message(
                 "a VAE made for {family}, or another checkpoint that holds one", family=label_of(entry.facts.family)
             )
@@ -362,12 +362,6 @@ class ModelService:
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )
-
-
-def _lends(source: Entry, checkpoint: Entry) -> bool:
-    """Whether the owner may choose the VAE of one for a checkpoint. A tiny autoencoder is a run's choice alone."""
-    is_whole = source.id != checkpoint.id and source.facts.kind != "preview_decoder"
-    return is_whole and checkpoint.facts.family in source.lends_vae_to
 
 
 def _in_memory(manager: ModelManager) -> tuple[dict[str, ModelPlace], dict[str, tuple[str, str]]]:
