@@ -13,6 +13,7 @@ from studio.checkpoints.cpu_precision import suits_exact
 from studio.checkpoints.manager import ModelManager
 from studio.engine import failures
 from studio.engine.active_runs import ActiveRuns
+from studio.engine.admissions import Admissions
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
@@ -22,7 +23,7 @@ from studio.engine.outside import Outside
 from studio.engine.presenter import Presenter
 from studio.engine.questions import answer_one_slice
 from studio.engine.runs import ActiveImage
-from studio.engine.scheduler import Admission, Plan, Scheduler
+from studio.engine.scheduler import Plan, Scheduler
 
 
 class Worker:
@@ -37,6 +38,9 @@ class Worker:
         self._presenter = Presenter(self._executor, outside, self._fail)
         self._runs = ActiveRuns(self._scheduler)
         self._checkpoint = CheckpointSwitch(self._scheduler, self._executor, self._presenter, outside)
+        self._admissions = Admissions(
+            self._executor, self._runs, self._checkpoint, self._threads, self._presenter, outside, self._finish
+        )
         self._swept = 0.0
 
     def turn(self, admit: bool = True) -> bool:
@@ -50,7 +54,7 @@ class Worker:
         plan = self._plan(admit)
         while plan.admit is not None:
             with failures.ending(plan.admit.job, self._fail):
-                self._admit(plan.admit)
+                self._admissions.admit(plan.admit)
             plan = self._plan(admit)
         self._presenter.tell_places(plan.places)
         results = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
@@ -61,7 +65,7 @@ class Worker:
         return True
 
     def preload(self, checkpoint: str) -> None:
-        """Load a checkpoint before anybody asks for it. Raises BadCheckpoint, DoesNotFit."""
+        """Load a checkpoint before it is asked for. Raises BadCheckpoint, DoesNotFit."""
         self._checkpoint.load(checkpoint, anew=self._executor.manager.is_replaced())
 
     def rest(self) -> None:
@@ -79,12 +83,11 @@ class Worker:
 
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
-        admit = admit and not self._outside.closing.is_set()
         manager = self._executor.manager
         return self._scheduler.schedule(
             jobs,
             self._executor.loaded,
-            admit=admit,
+            admit=admit and not self._outside.closing.is_set(),
             is_replaced=manager.is_replaced,
             suits=lambda job: suits_exact(manager.loaded, job.has_exact_weights),
         )
@@ -94,27 +97,6 @@ class Worker:
             self._swept = time.monotonic()
             self._outside.book.sweep()
             self._outside.recorder.sweep()
-
-    def _admit(self, admission: Admission) -> None:
-        job, image, executor = admission.job, admission.image, self._executor
-        self._checkpoint.load(job.request.checkpoint, anew=admission.switch, exact=job.has_exact_weights)
-        if job.ended is not None or job.stop_reason is not None:  # stopped while its checkpoint was loaded
-            return
-        exact = self._outside.exact or job.attention or job.request.exact
-        self._threads.settle(exact=exact)
-        run = self._runs.get(job.id)
-        if run is None:
-            run = executor.begin(job, exact=exact)
-            self._runs.add(run)
-        executor.check_memory(run)
-        lane = executor.first_pass(run, image)
-        active = run.begin(image, lane)
-        active.threads.add(self._threads.number)
-        self._presenter.begin(active)
-        if lane.is_finished:  # nothing to denoise (strength 0): the picture goes through the VAE and back
-            self._finish(active)
-        else:
-            self._runs.enter(active, executor.rows_that_fit(run.resolved))
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
