@@ -285,9 +285,9 @@ def test_small_frames_that_the_live_view_has_no_time_for_wait_and_none_is_lost(
     decoded: list[int] = []
     decode = PreviewDecoders.decode
 
-    def seen(decoders: PreviewDecoders, decoder: Any, denoised: Any) -> Any:
+    def seen(decoders: PreviewDecoders, decoder: Any, denoised: Any, *rest: Any) -> Any:
         decoded.append(len(denoised))
-        return decode(decoders, decoder, denoised)
+        return decode(decoders, decoder, denoised, *rest)
 
     monkeypatch.setattr(PreviewDecoders, "decode", seen)
     strips = []
@@ -702,7 +702,7 @@ def test_checkpoints_take_turns_in_the_middle_of_a_request(
     loads: list[str] = []
     real = ModelManager.get
     monkeypatch.setattr(
-        ModelManager, "get", lambda self, name, progress: loads.append(name) or real(self, name, progress)
+        ModelManager, "get", lambda self, name, *rest, **more: loads.append(name) or real(self, name, *rest, **more)
     )
     here = engine.submit(many, owner="anna")
     there = engine.submit(ask(checkpoint="tiny-v", num_inference_steps=2), owner="ben")
