@@ -14,6 +14,9 @@ import pytest
 # happen to lie, so equal weights gave unequal last bits. Strict reproducibility makes it forget the addresses; it
 # must be asked for before torch is imported. The studio itself does not: it costs speed and nobody sees 1e-6.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+# The engine computes with fewer threads beside other programs, and that too changes last bits; a number that is asked
+# for stays. The tests of the threads choose their own.
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
 
 
 @pytest.hookimpl(trylast=True)
