@@ -6,13 +6,13 @@ everybody may know, which is the built-in checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 from studio.answered.engine import EngineStatus
-from studio.answered.models import Checkpoint, ModelsNow
+from studio.answered.models import Checkpoint, MemoryUse, Model, ModelsNow
 from studio.asked.guest_rules import Rules
 from studio.asked.names import same_name
 from studio.ui.text import say
@@ -87,11 +87,22 @@ def status(now: EngineStatus, catalog: Sequence[Checkpoint], models: Sequence[st
 
 
 def listing(now: ModelsNow, models: Sequence[str] | None) -> ModelsNow:
-    """What the tab Models shows them."""
-    if models is None:
-        return now
-    allowed = frozenset(models)
-    visible_models = (
-        replace(one, vae=one.vae if one.vae in allowed else "") for one in now.models if one.id in allowed
+    """What the tab Models shows them: what they may use (`models` as in `checkpoints`) and can be used, by its name and
+    kind. Not where it lies, what its trainer or the owner wrote of it, why other files cannot be used, or how much
+    memory this machine has."""
+    allowed = {one.id for one in now.models} if models is None else frozenset(models)
+    visible = tuple(_public(one, allowed) for one in now.models if one.id in allowed and one.state == "usable")
+    return ModelsNow(models=visible, memory=MemoryUse())
+
+
+def _public(model: Model, allowed: Container[str]) -> Model:
+    return replace(
+        model,
+        where="",
+        reason="",
+        note="",
+        origin="",
+        convertible=False,
+        vae=model.vae if model.vae in allowed else "",
+        facts=replace(model.facts, metadata=(), notes=()),
     )
-    return replace(now, models=tuple(visible_models), message="", downloads=(), conversions=())

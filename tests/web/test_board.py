@@ -36,6 +36,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.models = MODELS
         self.doing = EngineStatus(state="ready", message="Ready", checkpoint=TINY.name, next=TINY.name)
 
     def catalog(self) -> Any:
@@ -54,7 +55,8 @@ class Engine:
     async def ask(self, question: Any, *, owner: str = "") -> Any:
         self.asked.append(question)
         if isinstance(question, ModelList):
-            return ModelsNow(models=MODELS, memory=MemoryUse(), message=f"{TINY.name} is too large")
+            memory = MemoryUse(device_label="A large GPU", ram_total=2**35)
+            return ModelsNow(models=self.models, memory=memory, message=f"{TINY.name} is too large")
         if isinstance(question, Tokens):
             return TokensAnswer(count=1, chunks=1, pieces=("x",))
         return b"answer"
@@ -87,7 +89,7 @@ def studio() -> Studio:
 def test_a_guests_lists_hold_what_they_may_use_and_the_owners_all(studio: Studio) -> None:
     assert [one.name for one in studio.engine.catalog()] == [BUILT_IN.name]
     assert studio.engine.catalog()[0].controlnets == (), "nor a ControlNet that is not ticked"
-    assert {one.id for one in studio.ask(ModelList()).models} == {BUILT_IN.id, MODELS[5].id}
+    assert {one.id for one in studio.ask(ModelList()).models} == {BUILT_IN.id}, "nor what cannot be used"
     assert studio.ask(ModelList()).message == ""
     studio.visitor = "the owner"
     assert studio.engine.catalog() == CATALOG
@@ -96,11 +98,28 @@ def test_a_guests_lists_hold_what_they_may_use_and_the_owners_all(studio: Studio
     assert [one.name for one in studio.engine.catalog()] == [BUILT_IN.name], "what the page is served to everybody with"
 
 
-def test_with_all_models_allowed_nothing_is_hidden(studio: Studio) -> None:
+def test_with_all_models_allowed_those_that_can_be_used_are_seen(studio: Studio) -> None:
     studio.board.decide({"models": None})
     assert studio.engine.catalog() == CATALOG
-    assert studio.ask(ModelList()).models == MODELS
+    assert [one.id for one in studio.ask(ModelList()).models] == [one.id for one in MODELS if one.state == "usable"]
     assert studio.engine.status() == studio.inner.doing
+
+
+@pytest.mark.parametrize("allowed", [None, [one.id for one in MODELS]])
+def test_a_guest_is_told_names_and_kinds_and_nothing_of_the_machine(studio: Studio, allowed: list[str] | None) -> None:
+    studio.board.decide({"models": allowed})
+    secret = {"where": "stable-diffusion-webui/models", "note": "my aunt's face", "origin": "me/private"}
+    facts = {"metadata": (("ss_output_dir", "/home/anna/loras"),), "notes": ("From /home/anna.",)}
+    studio.inner.models = tuple(replace(m, **secret, facts=replace(m.facts, **facts)) for m in MODELS)
+    seen = studio.ask(ModelList())
+    told = repr(seen)
+    for value in ("webui", "aunt", "me/private", "anna"):
+        assert value not in told, value
+    assert seen.memory == MemoryUse()
+    assert all(one.reason == "" and one.state == "usable" for one in seen.models)
+    assert {one.name for one in seen.models} == {one.name for one in MODELS if one.state == "usable"}
+    studio.visitor = "the owner"
+    assert "my aunt's face" in repr(studio.ask(ModelList()))
 
 
 @pytest.mark.parametrize(

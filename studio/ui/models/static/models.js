@@ -276,7 +276,7 @@ export function models({ element, props, watch, trigger: send }) {
       ...(size ? pair(say("fact.native"), size) : []),
       ...pair(say("fact.size"), model.size_bytes ? bytes(model.size_bytes) : "0 MB"),
       ...pair(say("fact.hash"), hash),
-      ...pair(say("fact.where"), model.where),
+      ...(model.where ? pair(say("fact.where"), model.where) : []), // a guest is not told
       ...(model.origin ? pair(say("fact.origin"), model.origin) : []),
       ...(model.kind === "checkpoint" && model.state !== "refused"
         ? pair(say("fact.prediction"), prediction(model))
@@ -312,6 +312,7 @@ export function models({ element, props, watch, trigger: send }) {
       for (const key of keys) counts[key] = (counts[key] || 0) + 1;
     }
     const ready = Array.isArray(view().models);
+    memory.hidden = !view().manages; // a guest is not told how much there is
     memory.replaceChildren(...memoryBars(view().memory || {}, { say, bytes }));
     drawKinds(counts);
     drawFamilies();
