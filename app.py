@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -92,6 +93,14 @@ def parser() -> argparse.ArgumentParser:
         help="a proxy on another machine, by its address or a network such as 10.0.0.0/8: it is believed from whom a "
         "request comes (X-Forwarded-For), as one on this machine is; may be given several times",
     )
+    for flag, holds in (("--ssl-cert", "certificate, with its chain"), ("--ssl-key", "key, without a passphrase")):
+        where.add_argument(
+            flag,
+            type=Path,
+            metavar="FILE",
+            help=f"PEM file of a {holds}: the page is served over https, so copying, the camera and installing work in "
+            "other machines' browsers too",
+        )
     where.add_argument(
         "--frame-by",
         action="append",
@@ -221,6 +230,7 @@ def check(flags: argparse.Namespace) -> None:
     if flags.guest is not None and flags.guest == flags.auth:
         stop("--guest: choose another name or password than --auth's, or guests would be owners.")
     check_names(flags)
+    check_certificate(flags)
     if flags.auth is None and lets_others_in(flags) and not flags.public and not sys.stdout.isatty():
         flags_text = "--share" if flags.share else f"--host {flags.host}"
         stop(
@@ -295,6 +305,25 @@ def secret_in(name: str, file: Path) -> str:
     if os.name != "nt" and mode & 0o077:
         stop(f"{name}: others can read {file} (mode {mode:04o}); run chmod 600 {file} first.")
     return lines[0].strip() if lines else ""
+
+
+def check_certificate(flags: argparse.Namespace) -> None:
+    """That certificate and key are there, belong together and can be read. Raises SystemExit."""
+    if flags.ssl_cert is None and flags.ssl_key is None:
+        return
+    if flags.ssl_cert is None or flags.ssl_key is None:
+        stop("--ssl-cert and --ssl-key go together: give both files.")
+    if flags.share:
+        stop("--share has https of its own: leave out --ssl-cert and --ssl-key.")
+    for flag, path in (("--ssl-cert", flags.ssl_cert), ("--ssl-key", flags.ssl_key)):
+        if not path.is_file():
+            stop(f"{flag} {path}: there is no such file.")
+    try:
+        # The empty passphrase: OpenSSL would ask for one on the terminal.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(flags.ssl_cert, flags.ssl_key, lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        why = "its key has a passphrase, is damaged, or belongs to another certificate"
+        stop(f"--ssl-cert {flags.ssl_cert}: cannot be used with --ssl-key {flags.ssl_key}; {why} ({error}).")
 
 
 def check_device(name: str) -> None:
@@ -453,14 +482,16 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     uploads = Uploads()
     page, launch = build(engine, gallery, uploads)
     hosts = {*LOOPBACK, flags.host, *(flags.name or ())}
-    needs_tunnel = flags.share or (flags.host in LOOPBACK and not flags.name)
+    certificate = (flags.ssl_cert, flags.ssl_key) if flags.ssl_cert else None
+    scheme = "http" if certificate is None else "https"
+    needs_tunnel = flags.share or (flags.host in LOOPBACK and not flags.name and not flags.ssl_cert)
     terminal = sys.stdout.isatty()
     sharing = Sharing(
         access,
         engine,
         hosts,
         partial(open_tunnel, flags.host, flags.port, page.share_token, temporary.path) if needs_tunnel else None,
-        address=f"https://{flags.name[0]}" if flags.name else address_for_others(flags.host, flags.port),
+        address=f"https://{flags.name[0]}" if flags.name else address_for_others(flags.host, flags.port, scheme),
         on_ready=partial(
             tell,
             terminal=terminal,
@@ -488,12 +519,12 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     )
     site = application.application(page, launch, layers)
     try:
-        server = Server(site, host=flags.host, port=flags.port)
+        server = Server(site, host=flags.host, port=flags.port, certificate=certificate)
     except OSError:
         check_port(flags.host, flags.port)  # taken since `check`, by a studio started in the same seconds
         raise
     server.start()
-    answered_once(flags.port)
+    answered_once(flags.port, is_https=certificate is not None)
     engine.start()  # after the page answers: importing torch holds Python's lock in long bursts
     print(f"Latent Studio is open at {server.url}", flush=True)
     if flags.public:
@@ -536,9 +567,13 @@ def interfaces(flags: argparse.Namespace, engine: Engine, gallery: Gallery, room
     return switched_on
 
 
-def answered_once(port: int) -> None:
+def answered_once(port: int, *, is_https: bool) -> None:
     """Ask for the page once. The first answer takes longest, and the more so beside the import of torch."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    if is_https:  # the certificate is for other names than this address
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=1, context=anybody)
     with contextlib.suppress(OSError, http.client.HTTPException):  # it listens at another address alone
         connection.request("GET", "/")
         connection.getresponse().read()

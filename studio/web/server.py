@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,11 +24,14 @@ _LOGGERS = ("uvicorn.error", "uvicorn.asgi")
 
 
 class Server:
-    """Serves `app` at `host` and `port` (0: any free one). Raises OSError, at once, when the address cannot be had."""
+    """Serves `app` at `host` and `port` (0: any free one), over https with a `certificate`: the PEM files of a chain
+    and of its key. Raises OSError, at once, when the address cannot be had."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, certificate: tuple[Path, Path] | None = None) -> None:
         self._sockets = _listening_sockets(host, port)
         self.host = host
+        self._scheme = "http" if certificate is None else "https"
+        chain, key = certificate or (None, None)
         self.port = int(self._sockets[0].getsockname()[1])
         config = uvicorn.Config(
             app,
@@ -36,6 +40,8 @@ class Server:
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=CLOSE_SECONDS,
+            ssl_certfile=chain,
+            ssl_keyfile=key,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -48,7 +54,7 @@ class Server:
         name = {"0.0.0.0": "localhost", "::": "[::1]"}.get(
             self.host, f"[{self.host}]" if ":" in self.host else self.host
         )
-        return f"http://{name}:{self.port}/"
+        return f"{self._scheme}://{name}:{self.port}/"
 
     def start(self) -> None:
         """Returns when requests are answered. Raises RuntimeError when the application does not start."""
@@ -74,10 +80,10 @@ class Server:
             one.close()
 
 
-def address_for_others(host: str, port: int) -> str:
+def address_for_others(host: str, port: int, scheme: str = "http") -> str:
     """The address for a browser on another machine of the network, without a slash at its end."""
     name = _network_address() if host in ("0.0.0.0", "::") else host
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 def _network_address() -> str:

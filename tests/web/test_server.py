@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,6 +42,36 @@ def test_it_answers_where_it_says(host: str) -> None:
             assert client.get(server.url).text == "done"
     finally:
         server.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_with_a_certificate_it_answers_over_https_alone(tmp_path: Path) -> None:
+    chain, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    options = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        + [*options, "-keyout", str(key), "-out", str(chain)],
+        check=True,
+        capture_output=True,
+    )
+    seen: list[str] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["scheme"])  # by it cookies know that they are for https alone
+        await slow(scope, receive, send)
+
+    server = Server(page, host="127.0.0.1", port=0, certificate=(chain, key))
+    server.start()
+    try:
+        assert server.url == f"https://127.0.0.1:{server.port}/"
+        with httpx.Client(trust_env=False, verify=ssl.create_default_context(cafile=str(chain))) as client:
+            assert client.get(server.url).text == "done"
+            with pytest.raises(httpx.HTTPError):
+                client.get(server.url.replace("https", "http"))
+    finally:
+        server.close()
+    assert seen == ["https"]
 
 
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
