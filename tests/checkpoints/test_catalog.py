@@ -58,7 +58,7 @@ def test_the_built_in_one_comes_first_and_speaks_for_itself(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("said", "suits"), [({"guidance_scale": 3, "num_inference_steps": 30}, (3.0, 30)), ({}, (5.0, 25))]
-    + [({"guidance_scale": bad, "num_inference_steps": bad}, (5.0, 25)) for bad in ("3", 0, 10**9, True, None, [3])],
+    + [({"guidance_scale": bad, "num_inference_steps": bad}, (5.0, 25)) for bad in ("3", -1, 10**9, True, None, [3])],
 )  # fmt: skip
 def test_a_world_says_what_suits_it_as_far_as_a_request_allows(
     tmp_path: Path, said: dict[str, object], suits: tuple[float, int]

@@ -42,6 +42,14 @@ OTHER: dict[str, Any] = {
     "width": 128, "height": 96, "clip_skip": 2, "image": png("lime", (0, 0, 60, 30)),
     "strength": 0.9, "hires_strength": 0.9, "vae_name": "other",
     "mask": png("white", (4, 4, 30, 60)), "inpaint_area": "whole", "hires_scale": 2.0, "padding": 24,
+    "s_tmin": 5.0, "s_tmax": 2.0, "hires_prompt": "a blue apple", "hires_negative_prompt": "sea",
+}  # fmt: skip
+# What a field needs beside it to have a say.
+BESIDE: dict[str, dict[str, Any]] = {
+    "emphasis": {"prompt": "a (red:1.6) fox"},
+    "eta": {"scheduler": "euler_a"},
+    "noise_seed_delta": {"scheduler": "euler_a"},
+    "s_tmin": {"s_churn": 30.0}, "s_tmax": {"s_churn": 30.0}, "s_noise": {"s_churn": 30.0},
 }  # fmt: skip
 
 
@@ -95,7 +103,7 @@ def test_a_field_changes_the_picture_or_is_declared_cosmetic(
     engine = make_engine(models_dirs=[deeper])
     asked = REQUEST_KINDS[kind]
     row = asked.rows()[name]
-    plain = PLAIN | OF_KIND[kind]
+    plain = PLAIN | OF_KIND[kind] | BESIDE.get(name, {})
     if name.startswith("extend_") or name in ("width", "height"):
         plain |= (
             {"inpaint_area": "whole"} if asked is Inpaint else {"hires_scale": 1.0} if kind == "text_to_image" else {}
