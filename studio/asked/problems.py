@@ -23,7 +23,8 @@ class Range:
 
     def describe(self) -> str:
         """The allowed values in words, for messages and help texts."""
-        low, high = f"{self.low:g}", f"{self.high:g}"
+        # Six digits, as :g has them, would say 2.14748e+09 for 2147483647.
+        low, high = (f"{one:.0f}" if float(one).is_integer() else f"{one:g}" for one in (self.low, self.high))
         if not self.whole and self.step in (None, 1):
             return Message("numbers from {low} to {high}", low=low, high=high)
         if not self.whole:

@@ -106,3 +106,8 @@ def test_a_path_of_noise_without_them_refuses_them_by_name() -> None:
     noise = resolve(TextToImage(prompt="x", scheduler="euler", s_churn=4.0), Suits()).noise
     with pytest.raises(InvalidRequest, match=r"s_churn: 4 is not allowed\. Allowed: for a rectified"):
         make_schedule("euler", "simple", 5, flow, prediction_type="flow_prediction", noise=noise)
+
+
+def test_a_large_limit_is_told_in_full() -> None:
+    with pytest.raises(InvalidRequest, match="whole numbers from 0 to 2147483647"):
+        TextToImage(prompt="a fox", noise_seed_delta=2**31)
