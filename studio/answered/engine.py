@@ -108,7 +108,11 @@ class ComparisonNow:
 
 @dataclass(frozen=True, kw_only=True)
 class JobLoad:
-    """A job that waits or runs, and what it takes: images, steps and pixels of all its images together."""
+    """A job that waits or runs, and what it takes: images, steps and pixels of all its images together.
+
+    `kind` is a request's, "compare" or "branch". `ahead`: jobs before it, while it waits and that is known. `done` of
+    `total`: evaluations of all its images, or of all cells of a comparison.
+    """
 
     job_id: str
     owner: str
@@ -118,6 +122,11 @@ class JobLoad:
     images: int
     steps: int
     pixels: int
+    kind: str
+    checkpoint: str  # by its name
+    ahead: int | None
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from studio.answered.engine import JobLoad, Refused, UnknownJob, WorkNow
+from studio.answered.engine import Refused, UnknownJob, WorkNow
 from studio.answered.events import (
     ENDS,
     AnyEvent,
@@ -33,6 +33,7 @@ from studio.asked.orders import Allowance
 from studio.asked.requests import Request
 from studio.engine.allowances import RETRY_SECONDS, Allowances, Entry, Load, load_of
 from studio.engine.forks import Fork
+from studio.engine.job_loads import job_load
 from studio.engine.mailbox import Mailbox
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
@@ -351,16 +352,7 @@ class JobBook:
         """What waits and runs, and who had the device."""
         with self._lock:
             loads = [
-                JobLoad(
-                    job_id=job_id,
-                    owner=entry.owner,
-                    group=entry.allowance.group if entry.allowance else "",
-                    state=self._jobs[job_id].state,
-                    origin=self._jobs[job_id].origin,
-                    images=entry.load.images,
-                    steps=entry.load.steps,
-                    pixels=entry.load.pixels,
-                )
+                job_load(self._jobs[job_id], entry)
                 for job_id, entry in self._entries.items()
                 if self._jobs[job_id].ended is None
             ]

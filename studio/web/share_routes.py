@@ -11,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.engine import Engine, WorkNow
+from studio.answered.engine import Engine, UnknownJob, WorkNow
 from studio.asked.orders import Work
 from studio.picture.gallery import Gallery
 from studio.ui.text import say, spoken
-from studio.web.access import EVERYBODY, LONGEST_SHARE, Access, digest
+from studio.web.access import EVERYBODY, LONGEST_SHARE, Access
 from studio.web.answers import is_owner, json_object, refusal
+from studio.web.board_jobs import guest_name, job_rows, stop_job
 from studio.web.board_routes import BoardRoutes
 from studio.web.limits import MEGAPIXEL, VISITOR, LimitedEngine
 from studio.web.login import set_session
@@ -24,7 +25,7 @@ from studio.web.owner import HEADER
 from studio.web.sharing import Sharing, stop_jobs
 
 SHORTEST_SHARE = 60.0
-ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "show_out", "change_end")
+ACTIONS = ("begin", "renew", "end", "freeze", "thaw", "stop", "stop_job", "show_out", "change_end")
 
 
 class ShareRoutes:
@@ -52,10 +53,10 @@ class ShareRoutes:
         await (self.router if scope["type"] == "http" else self.app)(scope, receive, send)
 
     async def share(self, request: Request) -> Response:
-        """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ...}: the same view afterwards. "stop"
-        and "show_out" name a guest by what the view calls them; of who came without a link both stop the jobs alone.
-        "begin" gives this browser the owner's session in the same answer, since everybody without one is a stranger
-        from then on."""
+        """GET: the panel's view. POST {"action": ..., "seconds": ..., "guest": ..., "job": ...}: the same view
+        afterwards. "stop" and "show_out" name a guest by what the view calls them; of who came without a link both stop
+        the jobs alone. "stop_job" stops one job, whoever's it is; 404 for what neither waits nor runs. "begin" gives
+        this browser the owner's session in the same answer, since everybody without one is a stranger from then on."""
         if not is_owner(request):
             return refusal(403, say("models.guest"))
         begins = False
@@ -68,14 +69,18 @@ class ShareRoutes:
                 allowed = f"from {SHORTEST_SHARE:.0f} to {LONGEST_SHARE:.0f}"
                 return refusal(400, f"seconds: {order.get('seconds')!r} is not allowed. Allowed: {allowed}.")
             begins = action == "begin"
-            await self._act(action, float(seconds), str(order.get("guest", "")))
-        response = JSONResponse(spoken(await self._view()), headers={"cache-control": "no-store"})
+            try:
+                await self._act(action, float(seconds), str(order.get("guest", "")), order.get("job"))
+            except UnknownJob:
+                return refusal(404, say("share.no_job"))
+        view = await self._view(request.headers[HEADER])
+        response = JSONResponse(spoken(view), headers={"cache-control": "no-store"})
         if begins:
             token, session = self.access.owner_session(request.headers[HEADER])
             set_session(response, request, self.access, token, session)
         return response
 
-    async def _act(self, action: str, seconds: float, guest: str) -> None:
+    async def _act(self, action: str, seconds: float, guest: str, job: object) -> None:
         match action:
             case "begin":
                 self.limits.board.begin_share()
@@ -89,9 +94,11 @@ class ShareRoutes:
                 self.sharing.renew()
             case "freeze" | "thaw":
                 self.limits.board.decide({"frozen": action == "freeze"})
+            case "stop_job":
+                await stop_job(self.engine, job)
             case "stop" | "show_out":
                 work: WorkNow = await self.engine.ask(Work())
-                people = [person for person in self._guests(work) if _name(person) == guest]
+                people = [person for person in self._guests(work) if guest_name(person) == guest]
                 for person in people if action == "show_out" else ():
                     self.access.show_out(person)
                 await stop_jobs(self.engine, people)
@@ -103,7 +110,7 @@ class ShareRoutes:
         everybody = {person: False for person in free if self.access.limited_group(person) == EVERYBODY}
         return {**dict.fromkeys(self.access.guests(), True), **everybody}
 
-    async def _view(self) -> dict[str, Any]:
+    async def _view(self, viewer: str) -> dict[str, Any]:
         now = self.sharing.now
         work: WorkNow = await self.engine.ask(Work())
         return {
@@ -113,10 +120,11 @@ class ShareRoutes:
             "ends": now.ends,
             "frozen": self.limits.board.now.frozen,
             "waiting": len(work.jobs),
+            "jobs": job_rows(work, viewer, self.access.programs.all(), self.engine.catalog()),
             "everybody": self.access.admits_everybody,
             "guests": [
                 {
-                    "name": _name(person),
+                    "name": guest_name(person),
                     "can_be_shown_out": has_session,
                     "jobs": sum(job.owner == person for job in work.jobs),
                     "seconds": round(work.device_seconds.get(person, 0.0), 1),
@@ -140,8 +148,3 @@ class ShareRoutes:
         picture = io.BytesIO()
         segno.make(link, error="m", micro=False).save(picture, kind="svg", scale=4, border=4, light="white")
         return Response(picture.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
-
-
-def _name(person: str) -> str:
-    """What the panel calls a guest: not the id, with which their browser shows who it is."""
-    return digest(person)[:6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from studio.answered.engine import JobLoad, Refused, WorkNow
 from studio.answered.events import JobSummary
-from studio.answered.models import MemoryUse, ModelsNow
+from studio.answered.models import Checkpoint, MemoryUse, ModelsNow
 from studio.asked.fields import TextToImage
 from studio.asked.orders import ModelList, SubmitRun, Work
 from studio.picture.gallery import Gallery
@@ -22,7 +23,7 @@ from studio.web.limits import NewVisitors, with_limits
 from studio.web.owner_file import OwnerFile
 from studio.web.sharing import Sharing
 from tests.share_stand_ins import LINK, wait_for
-from tests.ui.fake_models import MODELS
+from tests.ui.fake_models import CATALOG, MODELS
 from tests.web.asgi import Answer, Page, Records, Visitor
 from tests.web.test_enter import enter, who
 from tests.web.test_sharing import Tunnel
@@ -40,15 +41,25 @@ class Engine(Records):
             return ModelsNow(models=MODELS, memory=MemoryUse())
         return self.work if isinstance(question, Work) else await super().ask(question, owner=owner)
 
-    def run(self, owner: str) -> None:
-        """One running job of somebody's."""
-        job = JobSummary(job_id="j", request=TextToImage(prompt="x"), state="running", origin="api")
+    def run(self, owner: str, job_id: str = "j", **more: Any) -> None:
+        """One job of somebody's, which runs."""
+        job = JobSummary(job_id=job_id, request=TextToImage(prompt="a secret"), state="running", origin="api")
         self.known.append(job)
-        self.owners["j"] = owner
+        self.owners[job_id] = owner
         load = JobLoad(
-            job_id="j", owner=owner, group="g", state="running", origin="api", images=1, steps=2, pixels=3
+            job_id=job_id, owner=owner, group="g", origin="api", images=1, steps=2, pixels=3,
+            **{"state": "running", "kind": "text_to_image", "checkpoint": "c", "ahead": None, "done": 1, "total": 2}
+            | more,
         )  # fmt: skip
-        self.work = WorkNow(jobs=(load,), device_seconds={owner: 12.34})
+        self.work = WorkNow(jobs=(*self.work.jobs, load), device_seconds={owner: 12.34})
+
+    async def cancel(self, job_id: str, *, owner: str) -> bool:
+        stopped = await super().cancel(job_id, owner=owner)
+        self.work = replace(self.work, jobs=tuple(job for job in self.work.jobs if job.job_id != job_id))
+        return stopped
+
+    def catalog(self) -> tuple[Checkpoint, ...]:
+        return (CATALOG[0],)
 
 
 class Panel:
@@ -106,8 +117,10 @@ def test_a_guest_sees_nothing_of_the_panel(panel: Panel) -> None:
     view = panel.shared(here)
     enter(guest, view["link"].partition("#")[2])
     assert guest("/share").status == 403
-    for action in ("begin", "end", "renew", "freeze", "stop"):
-        assert panel.act(guest, action).status == 403
+    panel.engine.run("somebody")
+    for action in ("begin", "end", "renew", "freeze", "stop", "stop_job"):
+        assert panel.act(guest, action, job="j").status == 403
+    assert panel.engine.stopped == []
     assert guest("/share/qr.svg").status == 404
     assert here("/share").json()["state"] == "open"
 
@@ -144,6 +157,73 @@ def test_the_board_names_guests_their_jobs_and_their_time_and_not_their_ids(pane
     assert guest("/").status == 401
 
 
+def test_the_queue_names_each_job_and_nothing_of_its_words(panel: Panel) -> None:
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    enter(guest, panel.shared(here)["link"].partition("#")[2])
+    label = panel.engine.catalog()[0].label
+    of_the_catalogue = panel.engine.catalog()[0].name
+    panel.engine.run(who(guest), "second", state="queued", ahead=1, kind="compare", checkpoint=of_the_catalogue)
+    panel.engine.run(who(here), "first", state="queued", ahead=0, checkpoint="gone\u202e")
+    panel.engine.run(panel.access.programs.make("my script", "guest")[1].person, "runs")
+    view = here("/share").json()
+    name = view["guests"][0]["name"]
+    queued = {"state": "queued", "done": 1, "total": 2}
+    assert view["jobs"] == {
+        "rows": [
+            {"id": "runs", "whose": "program", "name": "my script", "kind": "text_to_image", "checkpoint": "c",
+             "state": "running", "place": None, "done": 1, "total": 2},
+            {"id": "first", "whose": "you", "name": "", "kind": "text_to_image", "checkpoint": "gone⟨U+202E⟩",
+             "place": 1, **queued},
+            {"id": "second", "whose": "guest", "name": name, "kind": "compare", "checkpoint": label,
+             "place": 2, **queued},
+        ],
+        "more": 0,
+    }  # fmt: skip
+    assert "secret" not in json.dumps(view)
+    assert who(guest) not in json.dumps(view)
+
+
+def test_of_a_long_queue_the_first_fifty_are_listed_and_the_others_counted(panel: Panel) -> None:
+    here = Visitor(panel.app)
+    here("/")
+    for k in range(53):
+        panel.engine.run("somebody", f"job {k}", state="queued", ahead=k)
+    jobs = here("/share").json()["jobs"]
+    assert [job["place"] for job in jobs["rows"]] == list(range(1, 51))
+    assert jobs["more"] == 3
+
+
+def test_one_job_of_a_guest_is_stopped_and_the_other_goes_on(panel: Panel) -> None:
+    here, guest = Visitor(panel.app), Visitor(panel.app)
+    here("/")
+    enter(guest, panel.shared(here)["link"].partition("#")[2])
+    for job_id in ("one", "other"):
+        panel.engine.run(who(guest), job_id)
+    assert panel.act(guest, "stop_job", job="one").status == 403
+    answer = panel.act(here, "stop_job", job="one")
+    assert answer.status == 200
+    assert [job["id"] for job in answer.json()["jobs"]["rows"]] == ["other"]
+    assert panel.engine.stopped == ["one"]
+    assert guest("/").status == 200, "who made it stays"
+
+
+@pytest.mark.parametrize("job", ["over", "there-" + "a" * 32, "", None, 7, ["one"], {"id": "one"}])
+def test_a_job_that_is_over_unknown_or_no_id_is_a_404_and_stops_nothing(panel: Panel, job: object) -> None:
+    here = Visitor(panel.app)
+    here("/")
+    for job_id in ("one", "over"):
+        panel.engine.run("somebody", job_id)
+    assert panel.act(here, "stop_job", job="over").status == 200
+    answer = panel.act(here, "stop_job", job=job)
+    assert answer.status == 404
+    assert "does not wait or run here" in answer.body.decode()
+    body = json.dumps({"action": "stop_job", "job": job}).encode()
+    chinese = here("/share", method="POST", headers=[("accept-language", "zh-CN")], body=body)
+    assert "没有这个等待或运行中的任务" in chinese.body.decode()
+    assert panel.engine.stopped == ["over"]
+
+
 def test_freeze_and_thaw(panel: Panel) -> None:
     here = Visitor(panel.app)
     here("/")
@@ -178,6 +258,7 @@ def test_the_board_of_a_studio_that_admits_everybody_shows_who_makes_pictures(tm
     panel.engine.run(who(here))
     assert here("/share").json()["guests"] == [], "the owner is no guest"
     panel.engine.known.clear()
+    panel.engine.work = WorkNow()
     panel.engine.run(who(guest))
     view = here("/share").json()
     assert view["everybody"] is True

@@ -4,6 +4,7 @@ import { board as decisions } from "./board.js";
 import { copyText } from "./copying.js";
 import { openDialog } from "./dialog.js";
 import { fill, h } from "./elements.js";
+import { jobList } from "./job_list.js";
 import { programs } from "./programs.js";
 import { wall, wallNotice } from "./wall.js";
 
@@ -63,14 +64,17 @@ export function sharing(words) {
   const decide = (changes, address = "/share/board") =>
     fetchJson(address, changes === undefined ? undefined : postOptions(changes));
   const rules = decisions(words, decide, () => openWall(words));
-  body.append(problem, main, board, rules.element, programs(words, fetchJson, linkField));
+  const jobs = jobList(words, async (id) =>
+    draw(await fetchJson("/share", postOptions({ action: "stop_job", job: id }))),
+  );
+  body.append(problem, main, board, jobs.element, rules.element, programs(words, fetchJson, linkField));
   let screenKey = "";
 
   async function look(options) {
     try {
       const view = await fetchJson("/share", options);
-      problem.textContent = view.reason;
-      draw(view);
+      if (!isHeld() || options) problem.textContent = view.reason;
+      draw(view, Boolean(options));
     } catch (failure) {
       problem.textContent = options && failure.message ? failure.message : words.unreachable;
     }
@@ -82,15 +86,19 @@ export function sharing(words) {
   const button = (key, action, more, label) =>
     h("button", { type: "button", "aria-label": label, onclick: () => act(action, more?.()) }, words[key]);
 
-  /** Draws the guests at each look, and the rest only when the share has changed. */
-  function draw(view) {
+  const isHeld = () => board.contains(document.activeElement); // its button keeps the focus from one look to the next
+
+  /** Draws the guests and the jobs at each look, and the rest only when the share has changed. */
+  function draw(view, isAnswer = false) {
     const key = [view.state, view.link, Math.round(view.ends)].join();
     if (key !== screenKey) {
       screenKey = key;
       main.replaceChildren(...(view.state === "open" ? open(view) : view.state === "opening" ? opening() : off(view)));
       box.dataset.state = view.state;
     }
-    board.replaceChildren(...people(view));
+    if (!isHeld() || isAnswer) board.replaceChildren(...people(view));
+    jobs.element.hidden = !hasGuests(view);
+    jobs.draw(view.jobs);
   }
 
   function choiceOfHours(first) {
@@ -142,9 +150,10 @@ export function sharing(words) {
     ];
   }
 
+  const hasGuests = (view) => view.state === "open" || view.everybody || view.frozen || view.guests.length > 0;
+
   function people(view) {
-    const hasGuests = view.state === "open" || view.everybody || view.frozen || view.guests.length > 0;
-    if (!hasGuests) return [];
+    if (!hasGuests(view)) return [];
     const rows = view.guests.map((guest) => {
       const values = { name: guest.name };
       const who = () => ({ guest: guest.name });
@@ -166,7 +175,6 @@ export function sharing(words) {
     const table = h("table", {}, h("thead", {}, h("tr", {}, ...heads, h("td", {}))), h("tbody", {}, ...rows));
     return [
       h("h3", {}, words.here),
-      h("p", {}, word("queue", { count: view.waiting })),
       rows.length ? table : h("p", {}, words.nobody),
       view.guests.some((guest) => guest.can_be_shown_out) ? h("small", {}, words["show_out.what"]) : null,
       view.everybody ? h("small", {}, words["show_out.not"]) : null,
@@ -175,8 +183,6 @@ export function sharing(words) {
   }
 
   look();
-  const timer = setInterval(() => {
-    if (!board.contains(document.activeElement)) look(); // a button keeps its focus
-  }, POLL);
+  const timer = setInterval(look, POLL);
   box.addEventListener("close", () => clearInterval(timer));
 }

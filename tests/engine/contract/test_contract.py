@@ -276,6 +276,7 @@ def test_an_allowance_is_held_and_the_work_of_all_is_told(door: Door) -> None:
     [load] = wait(engine.ask(orders.Work())).jobs
     assert (load.job_id, load.owner, load.group) == (job_id, "anna", "g")
     assert (load.images, load.steps, load.pixels) == (2, 300, 2 * 64 * 64)
+    assert (load.kind, load.checkpoint, load.total) == ("text_to_image", place.checkpoint, 300)
     with pytest.raises(Refused, match="1 jobs waiting or running"):
         submit(engine, request(place), owner="ben", allowance=allowance)
     wait(engine.cancel(job_id, owner="anna"))
