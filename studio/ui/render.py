@@ -44,14 +44,14 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
         "height": picture.height,
         "prompt": str(picture.info.get("prompt", "")),
         "line": settings_line(picture),
-        "notes": _prompt_notes(picture.info),
+        "notes": prompt_notes(picture.info),
         "settings": settings_of(picture.info) | {"seed": str(picture.seed)},
         "film": [data_uri(jpeg) for jpeg in spread_frames(picture.filmstrip, frames)],
         "evaluations": len(picture.filmstrip),
     }
 
 
-def _prompt_notes(info: Mapping[str, object]) -> list[str]:
+def prompt_notes(info: Mapping[str, object]) -> list[str]:
     """What a picture's file says of its prompt, in sentences about what of it is read otherwise than it may be meant,
     and of itself, where it is no file of the format that the owner has chosen."""
     notes, file_note = info.get("prompt_notes"), info.get("file_note")

@@ -11,6 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from studio.answered.events import ComparisonEnded
 from studio.asked.compare import Comparison
 from studio.asked.orders import SubmitComparison
 from studio.asked.problems import InvalidRequest
@@ -61,11 +62,11 @@ def test_the_views_tell_of_every_cell_to_its_end(engine: FakeEngine) -> None:
 
 
 def test_what_of_the_prompts_is_not_understood_is_said_once(engine: FakeEngine) -> None:
-    asked = comparison(prompt="a ${fox} cat", negative_prompt="__bad__", x="Prompt S/R", x_values="fox, {dog|owl}")
+    asked = comparison(prompt="a ${fox} cat", negative_prompt="(bad", x="Prompt S/R", x_values="fox, [owl")
     last = views_of(engine, asked)[-1]
     assert last["state"] == "finished"
     said = [note.removeprefix("In the negative prompt, ").split(" ")[0] for note in last["notes"]]
-    assert said == ['"${fox}"', '"__bad__"', '"{dog|owl}"']
+    assert said == ['"${fox}"', '"(bad"', '"${[owl}"', '"[owl}']
     assert last["notes"][1].startswith("In the negative prompt, ")
     assert last["message"].endswith(" ".join(last["notes"]))
     assert views_of(engine, comparison())[-1]["notes"] == []
@@ -201,3 +202,11 @@ def test_a_comparison_begins_with_what_suits_its_checkpoint(engine: FakeEngine) 
     assert axes.middle(comparison(**named | {"y": "seed", "y_values": "1-5"}), engine.catalog()) == 2 * 4 + 1
     views = views_of(engine, comparison(**named))
     assert views[1]["focus"] == 0  # as this caller asked
+
+
+def test_what_only_the_runs_of_the_cells_know_is_said_once() -> None:
+    view = views.planned_view(comparison(), "job")
+    cell = {"state": "finished", "notes": ['"__none__" is read as words.']}
+    over = ComparisonEnded(job_id="job", state="finished", reason="", finished_cells=2, failed_cells=0, seconds=1.0)
+    said = views.follow(view | {"cells": [cell, cell]}, over)["message"]
+    assert said == '2 of 2 pictures in 1.0 s. "__none__" is read as words.'

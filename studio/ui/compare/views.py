@@ -35,7 +35,7 @@ from studio.asked.messages import sentences
 from studio.asked.orders import RunAgain, Speed, SubmitComparison
 from studio.asked.problems import InvalidRequest
 from studio.ui.compare import axes
-from studio.ui.render import View, data_uri, problem_text, settings_line
+from studio.ui.render import View, data_uri, problem_text, prompt_notes, settings_line
 from studio.ui.text import say
 
 logger = logging.getLogger(__name__)
@@ -199,6 +199,7 @@ def _cell(cell: View, event: Started | Step | Finished | Stopped | Failed) -> Vi
                 "width": picture.width,
                 "height": picture.height,
                 "line": settings_line(picture),
+                "notes": prompt_notes(picture.info),
                 "seconds": picture.info.get("seconds"),
                 "total": picture.info.get("evaluations", 0),
             }
@@ -244,7 +245,9 @@ def _end_sentence(view: View, event: ComparisonEnded) -> str:
     sentence = say(key, done=event.finished_cells, count=view["possible"], seconds=f"{event.seconds:.1f}")
     failures = [say("compare.failed", count=event.failed_cells)] if event.failed_cells else []
     why = [event.reason] if event.state == "stopped" and event.reason != "Stopped." else []
-    return sentences([sentence, *why, *failures, *view["notes"]])
+    # What only a run knows, such as that a wildcard file is not there, stands with the pictures.
+    notes = [*view["notes"], *(note for cell in view["cells"] for note in cell.get("notes", ()))]
+    return sentences([sentence, *why, *failures, *dict.fromkeys(notes)])
 
 
 async def cost_line(engine: Engine, values: Mapping[str, Any]) -> str:
