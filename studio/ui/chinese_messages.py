@@ -35,6 +35,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "at most {} boards": "最多 {1} 个收藏板",
     "{} is no decoder of a TAESD: "
     "its tensors have other names or shapes.": "{1} 不是 TAESD 的解码器：它的张量名称或形状不同。",
+    "{} is no encoder of a TAESD: "
+    "its tensors have other names or shapes.": "{1} 不是 TAESD 的编码器：它的张量名称或形状不同。",
     "{}/config.json: latent_channels is {}, allowed is 4.": "{1}/config.json：latent_channels 是 {2}，只允许 4。",
     "There is no .safetensors file in the folder {}.": "文件夹 {1} 里没有 .safetensors 文件。",
     "{}/config.json: {} "

@@ -2,12 +2,13 @@
 
 Knows nothing of components. Python reads a text with `say(key, ...)`, in the language of the request that it answers;
 `words(prefix)` stands for all keys under a prefix, which the page's scripts get from the file of the visitor's language
-(studio/ui/words_file.py). This module holds the English column; the others have the same keys (a test compares them).
+(studio/ui/assets.py). This module holds the English column; the others have the same keys (a test compares them).
+docs/translating.md says what a third language needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -1438,7 +1439,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-# Who may enter, and sharing: both columns, though the rest of the page is in English so far.
+# Who may enter, and sharing.
 SHARING: Mapping[str, Mapping[str, str]] = {
     "en": {
         "login.title": "Latent Studio",
@@ -1878,15 +1879,39 @@ SHARING: Mapping[str, Mapping[str, str]] = {
 COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"]}}
 
 
+def _chinese() -> Mapping[str, str]:
+    from studio.ui.chinese import CHINESE  # read by the first visitor who wants it, not by every start
+
+    return CHINESE
+
+
+def _chinese_of(english: str) -> str | None:
+    from studio.ui.chinese_messages import chinese_of
+
+    return chinese_of(english)
+
+
+# The other languages: the column of the page's own texts, and what the rooms without a page say, by the English
+# sentence (None for what is said in English alone).
+OTHER_COLUMNS: Mapping[str, Callable[[], Mapping[str, str]]] = {"zh": _chinese}
+OTHER_MESSAGES: Mapping[str, Callable[[str], str | None]] = {"zh": _chinese_of}
+
+
 @cache
 def column(name: str) -> Mapping[str, str]:
     """All texts of a language by key; the English sentence where the language has none yet."""
     english = COLUMNS[DEFAULT_LANGUAGE]
     if name == DEFAULT_LANGUAGE:
         return english
-    from studio.ui.chinese import CHINESE  # read by the first visitor who wants it, not by every start
+    texts = dict(english)
+    for table in (SHARING, LEARN, QUEUE):
+        texts |= table.get(name, {})
+    return {**texts, **OTHER_COLUMNS[name]()}
 
-    return {**english, **SHARING[name], **LEARN[name], **QUEUE[name], **CHINESE}
+
+def in_every_language(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """A table with a column per language, such as VIEWER_CAPTIONS: English where a language has no text yet."""
+    return {name: {**table[DEFAULT_LANGUAGE], **table.get(name, {})} for name in language.TAGS}
 
 
 def say(key: str, /, **values: object) -> str:
@@ -1933,22 +1958,20 @@ def _fill(key: str, sentence: str, values: Mapping[str, Any]) -> Message:
 def _value(value: Any) -> Any:
     """A value of a message: a message, a number, the name of a thing that has one in this language, or any text."""
     if isinstance(value, str) and not isinstance(value, Message):
-        sentence = _chinese_of(value) if " " in value else None  # one word may be a field's own name
+        sentence = _of_other_rooms(value) if " " in value else None  # one word may be a field's own name
         return sentence or _choices(language.current()).get(value, value)
     return spoken(value)
 
 
 def _sentence(english: str) -> str | None:
-    """What the rooms without a page say, in Chinese; None for what is said in English alone."""
+    """What the rooms without a page say, in the language of this request; None for what is said in English alone."""
     if is_joined(english):
-        return english.replace("}, {", "}、{").replace("} {", "}{")
-    return _chinese_of(english)
+        return english.replace("}, {", "}、{").replace("} {", "}{") if language.current() == "zh" else english
+    return _of_other_rooms(english)
 
 
-def _chinese_of(english: str) -> str | None:
-    from studio.ui.chinese_messages import chinese_of
-
-    return chinese_of(english)
+def _of_other_rooms(english: str) -> str | None:
+    return OTHER_MESSAGES[language.current()](english)
 
 
 @cache
@@ -1962,7 +1985,9 @@ def say_of_picture(key: str, /, language: str = DEFAULT_LANGUAGE, **values: obje
     """One text of PICTURE_SETTINGS, and the messages among its values in the same language. Raises KeyError as `say`
     does."""
     with speaking(language):
-        return PICTURE_SETTINGS[language][key].format(**{name: spoken(value) for name, value in values.items()})
+        texts = PICTURE_SETTINGS.get(language, {})
+        text = texts.get(key) or PICTURE_SETTINGS[DEFAULT_LANGUAGE][key]
+        return text.format(**{name: spoken(value) for name, value in values.items()})
 
 
 # What the page itself never says: the terminal, and what describes calls to programs.

@@ -23,8 +23,9 @@ from studio.picture.taken_over import take_over
 from studio.ui.blocks import QUIET, html_block
 from studio.ui.generate import controls as c
 from studio.ui.generate import stored_fields
+from studio.ui.language import TAGS
 from studio.ui.picture_settings import left_out_sentence, note_of, note_of_file
-from studio.ui.text import PICTURE_SETTINGS, say, words
+from studio.ui.text import PICTURE_SETTINGS, in_every_language, say, words
 from studio.ui.uploads import Uploads, painted_png
 
 
@@ -102,7 +103,7 @@ def offer(tab: str) -> gr.HTML:
     """The line that offers the settings of a tab's picture with a button; empty for a picture without settings."""
     buttons = {
         language: {key: texts[key] for key in ("found", "unread", "take", "more")}
-        for language, texts in PICTURE_SETTINGS.items()
+        for language, texts in in_every_language(PICTURE_SETTINGS).items()
     }
     return html_block("offer", value={}, events=("take",), field=f"{tab}-image", words=buttons)
 
@@ -126,7 +127,7 @@ def offer_of_file(file: bytes, models: Sequence[Model]) -> dict[str, Any]:
         notes = [note_of(remark, language) for remark in taken_over.remarks]
         return [*left_out, *notes, *(note_of_file(remark, language) for remark in files.remarks)]
 
-    return {"prompt": prompt, "settings": settings, "notes": {one: sentences(one) for one in PICTURE_SETTINGS}}
+    return {"prompt": prompt, "settings": settings, "notes": {one: sentences(one) for one in TAGS}}
 
 
 def connect(engine: Engine, controls: c.Controls, shown_offer: gr.HTML, uploads: Uploads) -> None:

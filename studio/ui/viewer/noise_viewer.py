@@ -25,7 +25,7 @@ from studio.picture.gallery import Gallery
 from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.generate.widgets import locked_values
-from studio.ui.text import VIEWER_CAPTIONS, say, words
+from studio.ui.text import VIEWER_CAPTIONS, in_every_language, say, words
 
 TAB = "noise_viewer"
 STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
@@ -183,7 +183,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "panels": panels,
         "words": words("viewer"),
-        "captions": VIEWER_CAPTIONS,
+        "captions": in_every_language(VIEWER_CAPTIONS),
         "quantities": {name: quantity.kind for name, quantity in QUANTITIES.items()},
         "schedulers": {
             name: {"label": facts.label, "noise_schedules": facts.noise_schedules} for name, facts in SCHEDULERS.items()
