@@ -18,6 +18,7 @@ import pytest
 from gradio_client import Client
 
 from studio.web.process import LOCK, PREFIX, TemporaryFolder
+from tests.outside_addresses import asked, watched
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = [pytest.param(n, marks=[pytest.mark.slow] if n >= 3 else []) for n in range(20)]
@@ -29,7 +30,8 @@ def obey_sigint() -> None:
 
 
 class Studio:
-    """`python app.py` in a process of its own, with its temporary files in `folder`."""
+    """`python app.py` in a process of its own, with its temporary files in `folder`, and watched for what it asks of
+    addresses outside of this machine."""
 
     def __init__(
         self, folder: Path, *flags: str, log: str = "log", port: int | None = None, **environment: str
@@ -38,7 +40,7 @@ class Studio:
             probe.bind(("127.0.0.1", 0))
             self.port = port or probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.folder, self._log = folder / "tmp", folder / log
+        self.folder, self._log, self._report = folder / "tmp", folder / log, folder
         self.folder.mkdir(exist_ok=True)
         command = [
             sys.executable,
@@ -49,7 +51,7 @@ class Studio:
             str(folder / "o"),
             *flags,
         ]
-        environment = {**os.environ, "TMPDIR": str(self.folder), **environment}
+        environment = watched(folder, {**os.environ, "TMPDIR": str(self.folder), **environment})
         with self._log.open(
             "w"
         ) as output:  # a suite that runs in the background of a shell ignores SIGINT, and so would it
@@ -60,6 +62,11 @@ class Studio:
     @property
     def log(self) -> str:
         return self._log.read_text()
+
+    @property
+    def outside(self) -> list[str]:
+        """What it and its own processes have asked outside of this machine."""
+        return asked(self._report)
 
     def wait_for(self, there: Callable[[], bool], seconds: float = 120) -> None:
         patience = time.monotonic() + seconds
@@ -98,6 +105,7 @@ def studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait(60)
+        assert one.outside == []
 
 
 DEAD = "127.0.0.1:9"  # nothing listens on the port "discard"
@@ -120,6 +128,27 @@ def test_proxy_settings_that_nothing_can_use_are_one_line(tmp_path: Path) -> Non
     assert len(one.log.strip().splitlines()) == 1
     assert "The proxy settings cannot be used" in one.log
     assert left(one.folder) == []
+
+
+def test_a_start_a_page_and_a_run_ask_nothing_outside_of_this_machine(
+    studio: Callable[..., Studio], tmp_path: Path
+) -> None:
+    """No name is looked up and no address connected or sent to: without a network nothing is waited for."""
+    here = studio()
+    with httpx.Client(base_url=here.url, trust_env=False, timeout=120) as client:
+        assert client.get("/").status_code == 200
+        job = client.post("api/v1/text_to_image", json={"prompt": "a fox", "num_inference_steps": 2}).json()
+        assert "event: finished" in client.get(job["events"]).text
+    assert here.end(signal.SIGTERM) < 3
+    assert here.outside == []
+    (tmp_path / "x").mkdir()
+    for code in ("s.getaddrinfo('studio.invalid', 80)", "s.create_connection(('203.0.113.1', 9), 0.01)"):
+        subprocess.run(
+            [sys.executable, "-c", f"import contextlib, socket as s\nwith contextlib.suppress(OSError): {code}"],
+            env=watched(tmp_path / "x", os.environ),
+            check=True,
+        )
+    assert len({line.split()[0] for line in asked(tmp_path / "x")}) == 2, "the watch sees both"
 
 
 def visit(here: Studio) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from studio.ui.text import column
 from tests.browser.conftest import Studio, ready
 
-TABS = ("text_to_image", "image_to_image", "inpaint", "noise_viewer", "compare", "models")
+TABS = ("text_to_image", "image_to_image", "inpaint", "library", "noise_viewer", "compare", "models", "learn")
 PROMPT = "(a fox:1.2, AND __wild__"  # three remarks are made of it
 
 # Words that are the same in both languages: names, units, symbols, and what stands in brackets behind a Chinese term.

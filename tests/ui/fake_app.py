@@ -6,6 +6,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from studio.web.guest_view import answered_visitor
 from studio.web.limits import NewVisitors, with_limits
 from studio.web.server import Server
 from studio.web.sharing import OpenTunnel, Sharing
+from studio.web.upload_room import UploadRoom
 from tests.ui.fake_engine import FakeEngine
+from tests.web.serving import MakeInterface
 
 
 @dataclass
@@ -53,6 +56,7 @@ def launch(
     guest: tuple[str, str] | None = None,
     access: Access | None = None,
     open_tunnel: OpenTunnel | None = None,
+    interfaces: Sequence[MakeInterface] = (),
 ) -> tuple[Served, str]:
     """Serve the page in a thread of its own, behind all that app.py puts before it, and return it with its address."""
     uploads = Uploads()
@@ -64,6 +68,7 @@ def launch(
     hosts: set[str] = set()
     sharing = Sharing(access, page_engine, hosts, open_tunnel, address="http://studio.test", on_over=board.end_share)
     demo, kwargs = build(page_engine, gallery, uploads)
+    room = UploadRoom(Path(gr.utils.get_upload_folder()), access, new_visitors) if interfaces else None
     layers = middleware(
         page_engine,
         gallery,
@@ -73,6 +78,8 @@ def launch(
         uploads=uploads,
         functions=functions(demo),
         share=Share(sharing, limits),
+        room=room,
+        interfaces=[make(page_engine, gallery, room) for make in interfaces if room],
     )
     app = application(demo, kwargs, layers)
     server = Server(app, host="127.0.0.1", port=port or 0)
