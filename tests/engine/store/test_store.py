@@ -367,8 +367,9 @@ def test_what_is_too_large_is_not_kept_and_says_so(store_at: StoreFactory, monke
 
 def test_one_write_that_fails_costs_no_other(store_at: StoreFactory) -> None:
     one = store_at()
-    hold = threading.Event()
-    one._writer.do(lambda connection: hold.wait(30))
+    busy, hold = threading.Event(), threading.Event()
+    one._writer.do(lambda connection: (busy.set(), hold.wait(30)))
+    assert busy.wait(30), "what comes from now on waits in the queue"
     adding = [threading.Thread(target=one.add, args=[row(name)]) for name in ("here-1", "here-1", "here-2")]
     for thread in adding:
         thread.start()
