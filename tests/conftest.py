@@ -18,6 +18,9 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 # for stays. The tests of the threads choose their own.
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
 
+# Gradio's client program tells its maker of each start, and some tests look whether anything asks outside.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from gradio_client import Client
 
 from studio.web.process import LOCK, PREFIX, TemporaryFolder
-from tests.outside_addresses import asked, watched
+from tests.audit import asked, watched
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = [pytest.param(n, marks=[pytest.mark.slow] if n >= 3 else []) for n in range(20)]

@@ -14,6 +14,7 @@ from studio.asked.fields import TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.lookup import in_listing, matching, the_checkpoint, the_one
+from tests.audit import paths_opened
 from tests.tiny import save_tiny_checkpoint, tiny_unet
 from tests.tiny_control import save_tiny_controlnet
 
@@ -128,6 +129,25 @@ def test_an_alias_is_found_when_only_one_file_has_it(tmp_path: Path) -> None:
         lora(tmp_path, "PixelArt")
     save_lora(tmp_path / "loras" / "PixelArt.safetensors")  # a file's own name comes first
     assert lora(tmp_path, "PixelArt") == "loras/PixelArt.safetensors"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret", "../secret/secret", "/etc/passwd", "{outside}/secret", "..", "a/../.."]
+)
+def test_a_path_is_no_name_and_opens_nothing_outside(tmp_path: Path, name: str) -> None:
+    models, outside = tmp_path / "models", tmp_path / "secret"
+    save_lora(models / "loras" / "good.safetensors")
+    save_tiny_checkpoint(models / "checkpoints" / "good")
+    save_lora(outside / "secret.safetensors")
+    save_tiny_checkpoint(outside / "secret")
+    name = name.format(outside=outside)
+    with paths_opened() as paths:
+        entries = Catalog([models]).entries()
+        for ask in (lambda: the_checkpoint(entries, name), lambda: lora(models, name)):
+            with pytest.raises(InvalidRequest):
+                ask()
+    assert any(Path(path).is_relative_to(models) for path in paths), "opens are seen"
+    assert [path for path in paths if Path(path).is_relative_to(outside) or path == "/etc/passwd"] == []
 
 
 def test_an_unknown_name_is_refused_with_what_there_is(tmp_path: Path) -> None:

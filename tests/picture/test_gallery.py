@@ -28,6 +28,7 @@ from studio.picture.gallery import LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFa
 from studio.picture.gallery_index import INDEX_NAME
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, read_png, request_from_info
+from tests.audit import paths_opened
 
 ANN, BOB = "a" * 32, "b" * 32
 
@@ -141,8 +142,10 @@ def test_a_seed_that_could_not_be_a_file_name_is_refused(tmp_path: Path, seed: o
 @example("\0")
 def test_no_id_reaches_a_file_outside(tmp_path_factory: pytest.TempPathFactory, picture_id: str) -> None:
     gallery = Gallery(tmp_path_factory.getbasetemp() / "ids")
-    assert gallery.path(picture_id, ANN) is None
-    assert gallery.thumbnail(picture_id, ANN) is None
+    with paths_opened() as paths:
+        assert gallery.path(picture_id, ANN) is None
+        assert gallery.thumbnail(picture_id, ANN) is None
+    assert all(Path(path).is_relative_to(gallery.outputs_dir) for path in paths), paths
 
 
 # -------------------------------------------------------------------------------------------------- a bad index

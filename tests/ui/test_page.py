@@ -26,6 +26,7 @@ from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, language, theme
 from studio.ui.generate import api, controls, following, stored_fields, vae, widgets
 from studio.ui.page import build
+from tests.audit import addresses_asked
 from tests.ui.fake_app import launch
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.fake_models import CATALOG
@@ -299,13 +300,23 @@ def test_only_an_upload_can_be_the_start(client: Client, image: object) -> None:
     assert "an uploaded PNG, JPEG, WebP or GIF file" in str(caught.value)
 
 
-@pytest.mark.parametrize("image", [{"path": "http://127.0.0.1/x.png"}, {"url": "data:,"}])
+@pytest.mark.parametrize(
+    "image",
+    [
+        {"path": "http://127.0.0.1/x.png"},
+        {"path": "http://203.0.113.1/x.png"},
+        {"path": "x.png", "url": "http://203.0.113.1/x.png"},
+        {"url": "https://studio.invalid/x.png", "meta": {"_type": "gradio.FileData"}},
+        {"url": "data:,"},
+    ],
+)
 def test_addresses_and_data_urls_are_refused_before_anything_runs(
     served: tuple[gr.Blocks, str, FakeEngine], client: Client, image: object
 ) -> None:
     jobs = len(served[2].asked)
-    with pytest.raises((AppError, httpx.HTTPStatusError)):
+    with pytest.raises((AppError, httpx.HTTPStatusError)), addresses_asked() as addresses:
         client.predict(image=image, prompt="x", api_name="/image_to_image")
+    assert addresses == [], "nothing is fetched"
     assert len(served[2].asked) == jobs
 
 

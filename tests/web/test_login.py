@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 from pathlib import Path
 from urllib.parse import urlencode
@@ -176,6 +177,27 @@ def test_of_a_thousand_guesses_at_most_twenty_a_minute_are_evaluated(app: ASGIAp
     assert log_in(Visitor(app), client="127.0.0.1").status == 200
     clock.now += WINDOW_SECONDS
     assert log_in(Visitor(app), client="10.0.0.2").status == 200
+
+
+def test_a_wrong_name_costs_the_same_comparisons_as_a_wrong_password(
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hash of both, of one length, is compared with every pair there is: no answer says that a name exists."""
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def count(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", count)
+    seen = []
+    for user, password in (("ann", "wrong"), ("nobody", "wrong"), ("friends", "x" * 500), ("n" * 500, "")):
+        compared.clear()
+        answer = log_in(Visitor(app), user, password)
+        seen.append((answer.status, answer.body, list(compared)))
+    assert seen == [seen[0]] * 4
+    assert compared == [(64, 64)] * 2
 
 
 def test_behind_a_tunnel_the_senders_are_told_apart_by_what_its_server_adds(app: ASGIApp) -> None:
