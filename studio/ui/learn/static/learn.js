@@ -261,6 +261,11 @@ export function learn({ element, props, watch, trigger }) {
 
   /* ------------------------------------------------------------------------------------------- the run */
 
+  /** Whose run is shown. The prompt stands apart in the sentence: it may be in a script of the other direction. */
+  function tellOf(prompt) {
+    const [before, after] = say("shown", { prompt: "\n" }).split("\n");
+    shown.replaceChildren(before, h("q", { dir: "auto" }, prompt), after);
+  }
   /** The sample's run, its picture, and the checkpoint's blocks. */
   async function begin() {
     open("why");
@@ -272,7 +277,7 @@ export function learn({ element, props, watch, trigger }) {
       record.isSample = true;
       shared.record = record;
       shared.file = record.file = new File([await picture.blob()], "sample.png", { type: "image/png" });
-      shown.textContent = say("shown", { prompt: record.run.prompt });
+      tellOf(record.run.prompt);
       illustrate(props.sample.picture);
       current.context.index = record.evaluations.length - 1;
     } catch {
@@ -339,7 +344,7 @@ export function learn({ element, props, watch, trigger }) {
       }
       await new Promise((done) => setTimeout(done, POLL));
     }
-    shown.textContent = say("shown", { prompt: record.run.prompt });
+    tellOf(record.run.prompt);
     if (props.value.job === run.job && props.value.picture) finish(props.value);
   }
   /** The finished picture of the visitor's run is there. */
