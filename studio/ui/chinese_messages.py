@@ -498,9 +498,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "at most {} cells; take fewer values, or larger steps": "最多 {1} 格；请减少取值，或加大步长",
     "a first value that stands in the prompt or the negative prompt": "第一个值须出现在提示词或反向提示词中",
     "a prompt that names a LoRA, such as <lora:name:1>": "写明 LoRA 的提示词，例如 <lora:name:1>",
-    "{} is no encoder of a TAESD: its tensors have other names or shapes.": (
-        "{1} 不是 TAESD 编码器：张量的名称或形状不符。"
-    ),
     "a picture made from words alone": "仅由文字生成的图像",
     "another axis than the first one": "与第一个轴不同的轴",
     "1: a cell is one": "1：一格就是一张",
