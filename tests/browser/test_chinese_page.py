@@ -26,7 +26,8 @@ TERMS = re.compile(
 # Names of models and files, prompts and the values of fields are whatever they are.
 # What the fake engine calls its models and what the prompt above says.
 NAMES = re.compile(
-    r"Small World is ready|Fake|Tiny|test|dreamland-xl|old-model|ckpt|bare|[\w-]+(?:/[\w-]+)+|fox|AND|__wild__|words:1"
+    r"Small World is ready|a fox in the snow"
+    r"|Fake|Tiny|test|dreamland-xl|old-model|ckpt|bare|[\w-]+(?:/[\w-]+)+|fox|AND|__wild__|words:1"
 )
 OWN = ".ls-example, .ls-asked, .ls-model-name, .ls-where, .ls-chips, textarea, [dir=auto], q, option, .ls-vocabulary"
 
