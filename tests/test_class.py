@@ -231,11 +231,13 @@ def test_each_of_a_class_gets_its_share_and_nothing_grows(
     assert here.faults == []
     assert not [status for status in here.statuses if status >= 500 and status != 507]
     assert [one for one in here.refusals if not one.endswith(".") or "raceback" in one] == []
-    # Of all pictures that were made, those of guests too who never saw theirs; and of those that were waited for.
-    fair_share = max(made / (good + bad), sum(here.pictures.values()) / good)
-    assert made >= sum(here.pictures.values())
     assert len(here.pictures) == good
-    assert min(here.pictures.values()) >= max(1, fair_share / 2), said
+    fewest = min(here.pictures.values())
+    assert fewest >= max(1, sum(here.pictures.values()) / good / 2), said
+    # Of all pictures, those too that nobody waited for. A quarter: these guests ask for the next picture once they have
+    # the last, others keep several waiting, which take what room a call of the network has left.
+    assert made >= sum(here.pictures.values())
+    assert fewest >= made / (good + bad) / 4, said
     room = 1.0 if minutes >= 5 else 30.0  # a minute is hardly longer than the warm-up
     assert growth["resident"] < 6.0 * room, said
     assert abs(growth["threads"]) < 0.5 * room, said
