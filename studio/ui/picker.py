@@ -27,7 +27,9 @@ def attach(
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        picker.input(prepare, [picker], outputs, **FOLLOWING)
+        # Not FOLLOWING: of several functions of one event Gradio may let only one be "always_last". When one that it has
+        # put off comes, it tells all of them the event again, and two of that kind put each other off without end.
+        picker.input(prepare, [picker], outputs, trigger_mode="multiple", **QUIET)
         tab.select(refresh_choices, None, [picker], **QUIET)
 
 
