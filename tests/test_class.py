@@ -1,8 +1,9 @@
 """A class of guests at one studio: each gets its pictures or is told how many are before it, and nothing grows.
 
 Some of the class behave badly: they vanish in the middle of a stream, never read one, stop what they began, reload the
-page, send pictures without end. In CI two guests come for a minute, and one of each bad behaviour; 24 guests for ten
-minutes are `slow`.
+page, send pictures without end. In CI two guests come for a minute, and one of each bad behaviour but the uploads: one
+that is refused before its end is cut off on a busy machine, which its sender sees as a broken connection. 24 guests
+for ten minutes are `slow`.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
 @pytest.mark.parametrize(
     ("good", "bad", "minutes"),
-    [(2, len(BAD), 1.0), pytest.param(14, 10, 10.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(2, 4, 1.0), pytest.param(14, 10, 10.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
 )
 def test_each_of_a_class_gets_its_share_and_nothing_grows(
     studio: Studio, tmp_path: Path, good: int, bad: int, minutes: float
