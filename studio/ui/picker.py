@@ -27,8 +27,8 @@ def attach(
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        # Not FOLLOWING: of several functions of one event Gradio may let only one be "always_last". When one that it has
-        # put off comes, it tells all of them the event again, and two of that kind put each other off without end.
+        # Not FOLLOWING: of the functions of one event only one may be "always_last". When Gradio comes to one that it
+        # has put off, it tells all of them the event again, so two of that kind put each other off without end.
         picker.input(prepare, [picker], outputs, trigger_mode="multiple", **QUIET)
         tab.select(refresh_choices, None, [picker], **QUIET)
 
