@@ -290,10 +290,10 @@ def test_a_scheduler_offers_only_the_schedules_it_can_run(visitor: Visitor) -> N
     # Gradio's open list is not drawn anew when its choices change, so it is opened after they have.
     page.wait_for_timeout(300)
     page.locator("#text_to_image-noise_schedule input").click()
-    expect(page.locator("[role=option]")).to_have_count(5)  # the server has answered
+    expect(page.locator("[role=option]")).to_have_count(6)  # the server has answered
     offered = page.locator("[role=option]").all_text_contents()
     assert [text.replace("✓", "").strip() for text in offered] == [
-        "Automatic", "Normal", "SGM uniform", "Simple", "As configured",
+        "Automatic", "Normal", "SGM uniform", "Simple", "Turbo", "As configured",
     ]  # fmt: skip
 
 
