@@ -72,3 +72,20 @@ def stage(tab: str, first: dict[str, Any], sample: Mapping[str, Any] | None = No
         elem_id=f"{tab}-stage",
         elem_classes="ls-block",
     )
+
+
+def put_off_one_function_per_event(page: gr.Blocks) -> None:
+    """Let only the first of an event's functions be put off until the last event; the others of that mode run each
+    time. To be called once the page is built.
+
+    When Gradio comes to a function that it has put off, it tells all functions of the event again: that also brings the
+    others their last event, and two that are put off would call each other without end.
+    """
+    taken: set[tuple[int | None, str]] = set()
+    for function in page.fns.values():
+        if function.trigger_mode != "always_last" or function.fn is None:
+            continue
+        if taken & set(function.targets):
+            function.trigger_mode = "multiple"
+        else:
+            taken |= set(function.targets)

@@ -20,7 +20,7 @@ from studio.answered.engine import Engine
 from studio.picture.file_formats import PILLOW_FORMATS
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, picker, render, session, theme
-from studio.ui.blocks import QUIET, html_block
+from studio.ui.blocks import QUIET, html_block, put_off_one_function_per_event
 from studio.ui.compare import api as compare_api
 from studio.ui.compare import form as compare_form
 from studio.ui.compare import tab as compare_tab
@@ -110,6 +110,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
         pickers = [one.controls.fields["checkpoint"] for one in generate_tabs] + [comparison.fields["checkpoint"]]
         tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
+    put_off_one_function_per_event(demo)
     # Admission is the engine's, and how fast calls come is limited before them (studio/web/rates.py).
     # Made as `demo.queue` makes it, but without a web application of the page: that is made when the page is served.
     demo.api_open = False

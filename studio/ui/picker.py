@@ -27,9 +27,7 @@ def attach(
         return gr.update(choices=widgets.checkpoint_choices(engine.catalog()))
 
     for tab, picker in pickers:
-        # Not FOLLOWING: of the functions of one event only one may be "always_last". When Gradio comes to one that it
-        # has put off, it tells all of them the event again, so two of that kind put each other off without end.
-        picker.input(prepare, [picker], outputs, trigger_mode="multiple", **QUIET)
+        picker.input(prepare, [picker], outputs, **FOLLOWING)
         tab.select(refresh_choices, None, [picker], **QUIET)
 
 

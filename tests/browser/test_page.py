@@ -297,6 +297,27 @@ def test_a_scheduler_offers_only_the_schedules_it_can_run(visitor: Visitor) -> N
     ]  # fmt: skip
 
 
+def test_a_slow_studio_is_not_asked_again_and_again_once_a_model_is_chosen(visitor: Visitor) -> None:
+    page = visitor()
+    # Answers come late, so that those to two events are under way together.
+    page.evaluate(
+        """() => { const ask = window.fetch; window.asked = 0; window.fetch = async (where, ...rest) => {
+            if (!String(where?.url ?? where).includes('/run/predict')) return ask(where, ...rest);
+            window.asked++;
+            await new Promise((done) => setTimeout(done, 150));
+            return ask(where, ...rest); } }"""
+    )
+    for name in ("Tiny", "Quick"):
+        page.locator("#text_to_image-checkpoint input").click()
+        page.locator("#text_to_image-checkpoint [role=option]").filter(has_text=name).first.click()
+    expect(page.locator("#text_to_image-checkpoint input")).to_have_value(re.compile("Quick"))
+    page.wait_for_timeout(5000)
+    settled = page.evaluate("window.asked")
+    assert settled > 0
+    page.wait_for_timeout(2000)
+    assert page.evaluate("window.asked") == settled
+
+
 def test_every_request_goes_to_the_studio_itself(visitor: Visitor, studio: Studio) -> None:
     page = visitor()
     hosts: set[str] = set()

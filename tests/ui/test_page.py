@@ -150,6 +150,15 @@ def test_the_settings_of_a_picture_are_read_by_a_program(client: Client, tmp_pat
             client.predict(image=bad, api_name="/picture_settings")
 
 
+def test_of_an_events_functions_one_is_put_off_until_the_last(demo: gr.Blocks) -> None:
+    """Two would bring each other the event again without end."""
+    put_off = [function for function in demo.fns.values() if function.trigger_mode == "always_last" and function.fn]
+    events = [target for function in put_off for target in function.targets]
+    assert len(events) == len(set(events))
+    checkpoints = {b._id for b in demo.blocks.values() if str(b.elem_id).endswith("-checkpoint")}
+    assert {(one, "input") for one in checkpoints} <= set(events)  # the last of two choices is followed
+
+
 def test_watching_events_have_no_limit_and_nothing_leaves_the_page(tmp_path: Path) -> None:
     gallery = Gallery(tmp_path)
     engine = FakeEngine(gallery)

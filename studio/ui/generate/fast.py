@@ -13,7 +13,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.prompt import has_lora, with_lora, without_lora
-from studio.ui.blocks import FOLLOWING, QUIET
+from studio.ui.blocks import FOLLOWING
 from studio.ui.generate.controls import Controls
 from studio.ui.generate.widgets import locked_values, schedule_choices
 
@@ -81,5 +81,4 @@ def connect(engine: Engine, controls: Controls, live: gr.Checkbox) -> None:
     switch.input(turn, [switch, f["prompt"], f["checkpoint"]], outputs, **FOLLOWING)
     live.input(turn_with_live, [live, f["prompt"], f["checkpoint"]], outputs, **FOLLOWING)
     gr.on([f["prompt"].change, f["checkpoint"].change], follow, [f["prompt"], f["checkpoint"]], [switch], **FOLLOWING)
-    # Not FOLLOWING: see studio/ui/picker.py.
-    f["checkpoint"].input(leave, [f["prompt"], f["checkpoint"]], [f["prompt"]], trigger_mode="multiple", **QUIET)
+    f["checkpoint"].input(leave, [f["prompt"], f["checkpoint"]], [f["prompt"]], **FOLLOWING)
