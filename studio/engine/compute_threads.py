@@ -45,7 +45,7 @@ class ComputeThreads:
             before = self._controller.threads
             self._controller.heed(reading, self._clock())
             if self._controller.threads != before:
-                logger.info(
+                logger.debug(
                     "Computing with %d of %d threads: other programs use %.1f of %d cores.",
                     self._controller.threads, self._controller.most, reading.others, reading.cores,
                 )  # fmt: skip
@@ -57,7 +57,7 @@ class ComputeThreads:
             before = self._controller.threads
             self._controller.record(key, rows, seconds, self._clock())
             if self._controller.threads != before:
-                logger.info(
+                logger.debug(
                     "Computing with %d of %d threads: a call of %d rows has taken %.2f s.",
                     self._controller.threads, self._controller.most, rows, seconds,
                 )  # fmt: skip
