@@ -14,6 +14,7 @@ from studio.ui import session
 from studio.ui.blocks import WATCHING, html_block
 from studio.ui.text import say, words
 from studio.ui.viewer import noise_viewer
+from studio.ui.viewer.ask_field import ask_field
 
 TAB = "learn"
 PANELS = ("timeline", "panes", "architecture", "forward", "latent", "vae", "attention", "guidance")
@@ -24,15 +25,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
     """Draw the tab and connect it."""
     with gr.Column(elem_classes="ls-viewer-tab"):
         with gr.Row(elem_classes="ls-ask"):
-            prompt = gr.Textbox(
-                value="",
-                label=say("prompt.label"),
-                placeholder=say("prompt.placeholder"),
-                show_label=False,
-                max_lines=1,
-                elem_id=f"{TAB}-prompt",
-                scale=1,
-            )
+            prompt = ask_field(TAB)
             run = gr.Button(say("learn.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
         show = html_block(
             "learn",

@@ -26,6 +26,7 @@ from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.generate.widgets import locked_values
 from studio.ui.text import VIEWER_CAPTIONS, in_every_language, say, words
+from studio.ui.viewer.ask_field import ask_field
 
 TAB = "noise_viewer"
 STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
@@ -65,15 +66,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
     with gr.Column(elem_classes="ls-viewer-tab"):
         with gr.Row(elem_classes="ls-ask"):
-            prompt = gr.Textbox(
-                value="",
-                label=say("prompt.label"),
-                placeholder=say("prompt.placeholder"),
-                show_label=False,
-                max_lines=1,
-                elem_id=f"{TAB}-prompt",
-                scale=1,
-            )
+            prompt = ask_field(TAB)
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
         html_block("comparedRun")  # a line of the sheet of a picture's settings
