@@ -28,6 +28,7 @@ TERMS = re.compile(
 NAMES = re.compile(
     r"Small World is ready|a fox in the snow"
     r"|Fake|Tiny|test|dreamland-xl|old-model|ckpt|bare|[\w-]+(?:/[\w-]+)+|fox|AND|__wild__|words:1"
+    r"|(?<=^选择：).*"  # a box of the library names the picture by its prompt, which is anybody's
 )
 OWN = ".ls-example, .ls-asked, .ls-model-name, .ls-where, .ls-chips, textarea, [dir=auto], q, option, .ls-vocabulary"
 
