@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 OWNER_HEADER = "x-studio-owner"  # set by the studio's own middleware, never by the browser
 GUEST_HEADER = "x-studio-guest"  # set by the studio's own middleware for those who came in with the guests' password
+PROGRAM_HEADER = "x-studio-program"  # set by it for programs
 
 
 def owner_of(request: gr.Request) -> str:
@@ -45,6 +46,12 @@ def may_manage(request: gr.Request) -> bool:
     """Whether this visitor may load, download and annotate models: everybody on this machine, and whoever logged in
     with the owner's password; guests may not."""
     return request.headers.get(GUEST_HEADER) is None
+
+
+def preset_owner_of(request: gr.Request) -> str | None:
+    """Whose presets a request asks for; None: the owner's."""
+    is_owner = may_manage(request) and request.headers.get(PROGRAM_HEADER) is None
+    return None if is_owner else owner_of(request)
 
 
 async def run(

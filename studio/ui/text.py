@@ -22,6 +22,7 @@ from studio.ui import language
 from studio.ui.chinese_spacing import spaced
 from studio.ui.language import speaking
 from studio.ui.learn_texts import LEARN
+from studio.ui.preset_texts import PRESETS
 from studio.ui.queue_texts import QUEUE
 
 DEFAULT_LANGUAGE = language.DEFAULT
@@ -1876,7 +1877,9 @@ SHARING: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-COLUMNS: Mapping[str, Mapping[str, str]] = {"en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"]}}
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"], **PRESETS["en"]}
+}
 
 
 def _chinese() -> Mapping[str, str]:
@@ -1904,7 +1907,7 @@ def column(name: str) -> Mapping[str, str]:
     if name == DEFAULT_LANGUAGE:
         return english
     texts = dict(english)
-    for table in (SHARING, LEARN, QUEUE):
+    for table in (SHARING, LEARN, QUEUE, PRESETS):
         texts |= table.get(name, {})
     return {**texts, **OTHER_COLUMNS[name]()}
 

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from studio.answered.engine import Engine
 from studio.picture.gallery import Gallery
 from studio.picture.library.library import Library
+from studio.picture.preset_files import PresetFiles
 from studio.picture.styles import Styles
 from studio.ui.functions import Functions
 from studio.web.access import Access
@@ -30,6 +31,7 @@ from studio.web.login import Login
 from studio.web.manifest import Manifest
 from studio.web.owner import Owner
 from studio.web.presence import Presence
+from studio.web.preset_routes import PresetRoutes
 from studio.web.program_routes import ProgramRoutes
 from studio.web.rates import Rates
 from studio.web.routes import ReplayPage, Routes
@@ -124,6 +126,7 @@ def middleware(
         Middleware(LibraryRoutes, library=library, engine=engine),
         Middleware(SavingRoutes, gallery=gallery),
         Middleware(StyleRoutes, styles=Styles(gallery.outputs_dir)),
+        Middleware(PresetRoutes, files=PresetFiles(gallery.outputs_dir), engine=engine),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -17,7 +17,7 @@ UI = Path(text.__file__).parent
 PYTHON = sorted(
     p
     for p in UI.rglob("*.py")
-    if p.name not in ("text.py", "learn_texts.py", "queue_texts.py", "chinese.py", "chinese_messages.py")
+    if not p.name.endswith("_texts.py") and p.name not in ("text.py", "chinese.py", "chinese_messages.py")
 )
 SCRIPTS = sorted(UI.rglob("*.js"))
 # The login page and the terminal speak from the same catalogue.
@@ -26,6 +26,7 @@ PREFIXES = {
     "generate/static/stage.js": "stage",
     "generate/static/stage/": "stage",
     "generate/static/helper.js": "helper",
+    "generate/static/presets.js": "presets",
     "compare/": "compare",
     "library/": "library",
     "models/": "models",
@@ -204,6 +205,6 @@ def test_no_text_is_left_that_nobody_says() -> None:
         said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
         by_field = key.endswith((".label", ".help", ".placeholder"))
         scripts = ("prompts.", "header.", "compare.", "copying.", "announcement.", "camera.", "shortcuts.")
-        scripts += ("picture_sheet.choose", "prompt_box.", "save_as.")
+        scripts += ("picture_sheet.choose", "prompt_box.", "save_as.", "presets.")
         by_words = key.startswith(scripts) and f".{last}" in sources.replace("words.", ".").replace("words().", ".")
         assert said or by_field or by_words, key

@@ -42,6 +42,7 @@ class Controls:
     seed_last: gr.Button
     generate: gr.Button
     before: gr.State  # the checkpoint whose defaults the fields got last
+    presets: gr.HTML
     strength_sentence: gr.HTML | None = None
     fast: gr.Checkbox | None = None  # see fast.py
 
@@ -109,6 +110,14 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         label=say("checkpoint.label"),
         elem_id=f"{tab}-checkpoint",
     )
+    presets = html_block(
+        "presets",
+        events=("put", "collect"),
+        tab=tab,
+        checkpoint=f"{tab}-checkpoint",
+        words=words("presets"),
+        elem_id=f"{tab}-presets",
+    )
     if image is not None:
         components |= section(tab, "resize")
     with gr.Row(elem_classes="ls-size"):
@@ -151,7 +160,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         gr.Button(say("stop"), elem_id=f"{tab}-stop", elem_classes="ls-stop")
     before = gr.State(checkpoint.name if checkpoint else None)
     return Controls(
-        tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, sentence_block, fast
+        tab, components, aspect, tokens, helper, seed_random, seed_last, generate, before, presets, sentence_block, fast
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -14,7 +14,7 @@ from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
 from studio.ui.generate import control, prompt_helper
-from studio.ui.generate.controls import ASPECTS, MAX_EXAMPLES, Controls
+from studio.ui.generate.controls import ASPECTS, FILES, MAX_EXAMPLES, Controls
 from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, lock, locked_values, schedule_choices
 from studio.ui.render import strength_sentence
@@ -77,15 +77,18 @@ def locked(engine: Engine, controls: Controls, updates: dict[Any, Any]) -> dict[
     return updates
 
 
-def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
-    """Let the fields follow each other."""
+def connect(
+    engine: Engine, controls: Controls, examples: gr.HTML, remembered: Callable[[str, gr.Request], dict[Any, Any]]
+) -> None:
+    """Let the fields follow each other. `remembered`: updates for the fields, and for what a preset may write, by what
+    this visitor remembers of a checkpoint; they go before what suits it."""
     f = controls.fields
 
     def choose_scheduler(scheduler: str, noise_schedule: str) -> Any:
         fits = noise_schedule in SCHEDULERS[scheduler].noise_schedules
         return gr.update(choices=schedule_choices(scheduler), value=noise_schedule if fits else "automatic")
 
-    def choose_checkpoint(values: dict[Any, Any]) -> Any:
+    def choose_checkpoint(values: dict[Any, Any], request: gr.Request) -> Any:
         now = {name: values[f[name]] for name in ("checkpoint", *FIELDS_THAT_SUIT, "width", "height")}
         catalog = {c.name: c for c in engine.catalog()}
         checkpoint, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
@@ -104,6 +107,9 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
             controls.known_words: prompt_helper.offer(checkpoint),
             examples: list(checkpoint.examples[:MAX_EXAMPLES]),
         }
+        updates |= remembered(checkpoint.name, request)
+        fixed = [f[name] for name in locked_values(engine)]
+        updates = {block: update for block, update in updates.items() if block not in fixed}
         return updates | field_updates | {controls.before: checkpoint.name}
 
     def choose_aspect(aspect: str | None, checkpoint: str) -> tuple[Any, Any]:
@@ -126,12 +132,12 @@ def connect(engine: Engine, controls: Controls, examples: gr.HTML) -> None:
         choose_checkpoint,
         {f["checkpoint"], *(f[name] for name in FIELDS_THAT_SUIT), *sizes, controls.before},
         [
-            *(f[name] for name in FIELDS_THAT_SUIT),
-            *sizes,
+            *(field for name, field in f.items() if name not in ("checkpoint", *FILES)),
             controls.aspect,
             controls.known_words,
             examples,
             controls.before,
+            controls.presets,
         ],
         **FOLLOWING,
     )

@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
-from studio.ui.generate import control, following, stored_fields, vae, widgets
+from studio.ui.generate import control, following, presets, stored_fields, vae, widgets
 from studio.ui.generate import controls as c
 
 
@@ -69,8 +69,11 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
     fields = generate_tab.controls.fields
     first_checkpoint = next(iter(engine.catalog()), None)  # what the page's fields begin with for everybody
 
-    def fields_back(stored_values: object, _: gr.Request) -> dict[Any, Any]:
+    def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
         catalog = engine.catalog()  # of this visitor
+        link = presets.of_link(engine, generate_tab.controls, dict(request.query_params))
+        if link is not None and link[0]:
+            stored_values = link[0]
         updates = {fields["checkpoint"]: gr.update(choices=widgets.checkpoint_choices(catalog))}
         if "image" in fields:  # empty, for the picture's own size: Gradio shows a number that starts as None as 0
             updates |= {fields["width"]: None, fields["height"]: None}
@@ -84,7 +87,13 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         updates[generate_tab.examples] = list(choice.examples[: c.MAX_EXAMPLES]) if choice is not None else []
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
+        if link is not None:
+            updates[generate_tab.controls.presets] = link[1]
         return following.locked(engine, generate_tab.controls, updates | back)
+
+    def tab_of_link(request: gr.Request) -> str | None:
+        query = dict(request.query_params)
+        return generate_tab.tab if presets.names_tab(query, generate_tab.tab) else None
 
     async def run_back(request: gr.Request) -> AsyncIterator[Any]:
         async for view in session.attach(engine, gallery, session.owner_of(request), generate_tab.tab):
@@ -92,6 +101,6 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
 
     controls = generate_tab.controls
     outputs = {name: fields[name] for name in stored_fields.restorable_names(controls)} | {"aspect": controls.aspect}
-    others = [controls.before, fields["controls"], generate_tab.examples]
-    keeping.restore(demo, keeping.storage_key(controls.tab), outputs, others, fields_back)
+    others = [controls.before, fields["controls"], generate_tab.examples, controls.presets]
+    keeping.restore(demo, keeping.storage_key(controls.tab), outputs, others, fields_back, opens=tab_of_link)
     demo.load(run_back, None, [generate_tab.stage], **WATCHING)

@@ -12,7 +12,7 @@ from studio.asked.fields import ImageToImage
 from studio.picture.gallery import Gallery
 from studio.ui import render, session
 from studio.ui.blocks import stage
-from studio.ui.generate import control, following, starting, stored_fields
+from studio.ui.generate import control, following, presets, starting, stored_fields
 from studio.ui.generate import controls as c
 from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.uploads import Uploads
@@ -32,7 +32,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], is_attached=False))
             examples = c.example_prompts(engine, TAB)
-    following.connect(engine, fields, examples)
+    following.connect(engine, fields, examples, presets.connect(engine, gallery, fields))
     stored_fields.connect(fields)
     starting.connect(engine, fields, shown_offer, uploads)
     starting.show_beginning(fields, shown_start)

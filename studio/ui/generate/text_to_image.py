@@ -14,7 +14,7 @@ from studio.asked.requests import RANDOM_SEEDS
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
 from studio.ui.blocks import FOLLOWING, WATCHING, stage
-from studio.ui.generate import control, fast, following, stored_fields
+from studio.ui.generate import control, fast, following, presets, stored_fields
 from studio.ui.generate import controls as c
 from studio.ui.generate.generate_tab import GenerateTab, connect
 from studio.ui.text import say
@@ -40,7 +40,7 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], is_attached=False), sample)
             examples = c.example_prompts(engine, TAB)
-    following.connect(engine, fields, examples)
+    following.connect(engine, fields, examples, presets.connect(engine, gallery, fields))
     fast.connect(engine, fields, live)
     stored_fields.connect(fields)
 

@@ -32,9 +32,16 @@ def connect(engine: Engine, fields: Mapping[str, Any], fold: gr.Accordion) -> No
 
     Not when its tab is: Gradio says so at the page's load too, when the fields are not yet those of this visitor."""
     inputs = [fields["checkpoint"], fields["vae_name"]]
+
+    def follow(checkpoint: str | None, name: str) -> Any:
+        offer = _offer(engine, checkpoint, name)
+        if offer["value"] == name:  # a preset may write the field at this moment
+            del offer["value"]
+        return gr.update(**offer)
+
     gr.on(
         [fields["checkpoint"].change, fold.expand],
-        lambda checkpoint, name: update(engine, checkpoint, name),
+        follow,
         inputs,
         inputs[1:],
         **QUIET,

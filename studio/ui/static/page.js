@@ -7,6 +7,7 @@ import { helper } from "../generate/static/helper.js";
 import { liveMode } from "../generate/static/live.js";
 import { mask } from "../generate/static/mask.js";
 import { drop, offer } from "../generate/static/picture.js";
+import { presets } from "../generate/static/presets.js";
 import { promptBoxes } from "../generate/static/prompt_box.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
@@ -38,6 +39,7 @@ const BLOCKS = {
   models,
   offer,
   pictureSheet,
+  presets,
   queue,
   sentence,
   settingsButton,

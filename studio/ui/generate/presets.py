@@ -1,0 +1,125 @@
+"""A tab's presets on the page: their fields come when one is chosen, when the checkpoint that has some is chosen, and
+when a link names them. What of them does not come is said below the checkpoint.
+
+Drawn by static/presets.js, which saves, renames and deletes by the addresses of studio/web/preset_routes.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.answered.engine import Engine
+from studio.asked.fields import TextToImage
+from studio.asked.names import listed_name
+from studio.asked.presets import LINK, fields_of_link, first_value, rows_of_presets
+from studio.asked.problems import InvalidRequest, Problem
+from studio.asked.requests import REQUEST_KINDS
+from studio.asked.resolved import Suits
+from studio.picture.gallery import Gallery
+from studio.picture.preset_files import PresetFiles
+from studio.ui import session
+from studio.ui.blocks import QUIET
+from studio.ui.generate import stored_fields
+from studio.ui.generate.controls import Controls
+from studio.ui.generate.widgets import locked_values
+from studio.ui.text import say
+from studio.ui.visible import visible
+
+Updates = dict[Any, Any]
+
+
+def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Callable[[str, gr.Request], Updates]:
+    """Let the block's clicks write the fields, and read them. Returns what writes those that a visitor remembers of a
+    checkpoint."""
+    files, block = PresetFiles(gallery.outputs_dir), controls.presets
+
+    def put(event: gr.EventData) -> Updates:
+        fields = event._data.get("fields")
+        fields = fields if isinstance(fields, Mapping) else {}
+        updates = stored_fields.restore(engine, controls, fields)
+        return updates | {block: {"says": left_out(engine, controls.tab, fields)}}
+
+    def remembered(checkpoint: str, request: gr.Request) -> Updates:
+        try:
+            of_model = files.of(session.preset_owner_of(request)).of_model(controls.tab, checkpoint)
+        except (InvalidRequest, OSError) as error:
+            return {block: {"checkpoint": checkpoint, "says": [str(error)]}}
+        if of_model is None:
+            return {block: {"checkpoint": checkpoint, "says": []}}
+        updates = stored_fields.restore(engine, controls, {**of_model.fields, "checkpoint": checkpoint})
+        updates.pop(controls.fields["checkpoint"], None)
+        sentences = left_out(engine, controls.tab, of_model.fields)
+        return updates | {block: {"checkpoint": checkpoint, "came": True, "says": sentences}}
+
+    outputs = [*stored_fields.reusable(controls), block]
+    block.put(put, None, outputs, **QUIET)
+    names = stored_fields.restorable_names(controls)
+    pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
+    block.collect(
+        None,
+        [controls.fields[name] for name in names],
+        [block],
+        js=f"(...v) => ({{ fields: {{ {pairs} }}, at: performance.now() }})",
+        **QUIET,
+    )
+    return remembered
+
+
+def left_out(engine: Engine, tab: str, fields: Mapping[str, Any]) -> list[str]:
+    """Sentences about the fields that do not come: fixed by the owner, not here, or no longer allowed."""
+    locked, rows = locked_values(engine), rows_of_presets(tab)
+    says: list[str] = []
+    for name, value in fields.items():
+        row = rows.get(name)
+        if row is None:
+            continue
+        label = say(row.label)
+        if name in locked and value != locked[name] and str(value) != str(locked[name]):
+            says.append(say("presets.locked", label=label, value=visible(str(locked[name]))))
+        elif name == "checkpoint":
+            if listed_name(str(value), [one.name for one in engine.catalog()]) is None:
+                says.append(say("presets.absent", label=label, value=visible(str(value))))
+        elif name == "vae_name" and value:
+            chosen = next((one for one in engine.catalog() if one.name == fields.get("checkpoint")), None)
+            if chosen is not None and value not in chosen.vaes:
+                says.append(say("presets.absent", label=label, value=visible(str(value))))
+        else:
+            problems: list[Problem] = []
+            read = row.read(value, problems)
+            says += [str(problem) for problem in problems or row.problems(read)]
+    return says
+
+
+def of_link(
+    engine: Engine, controls: Controls, query: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The fields of a link to this tab, those that it does not name at their defaults, and what the block says of it;
+    None where the page was opened by no such link. Of a link that is not as it should be nothing comes."""
+    try:
+        link = fields_of_link(query)
+    except InvalidRequest as error:
+        return ({}, {"says": [say("presets.link.bad"), str(error)]}) if names_tab(query, controls.tab) else None
+    if link is None or link[0] != controls.tab:
+        return None
+    tab, named = link
+    chosen = next((one for one in engine.catalog() if one.name == named.get("checkpoint")), None)
+    suits = chosen.suits if chosen is not None else Suits()
+    fields = {
+        name: getattr(suits, name) if row.suits and not row.stays_open else first_value(row)
+        for name, row in rows_of_presets(tab).items()
+        if name != "checkpoint"
+    }
+    if "image" in controls.fields:  # these start from a picture, which has a size of its own
+        fields |= {"width": None, "height": None}
+    fields |= named
+    says = [say("presets.link.came"), *left_out(engine, tab, fields)]
+    return fields, {"says": says, "opened": [*query]}
+
+
+def names_tab(query: Mapping[str, str], tab: str) -> bool:
+    """Whether a link names this tab; the first tab speaks for one that names none that there is."""
+    named = query.get(LINK, "")
+    return named == tab or (bool(named) and named not in REQUEST_KINDS and tab == TextToImage.kind)
