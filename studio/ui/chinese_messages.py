@@ -621,7 +621,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a first preset": "第一个预设",
     "A preset is too long.": "预设太长。",
     "The file is too large: at most {} MiB.": "文件太大：最多 {1} MiB。",
-    "These settings are too long for a link: save them, and give the file away.": "这些设置太长，无法放入链接：请保存为预设，再把文件交给别人。",
+    "These settings are too long for a link: "
+    "save them, and give the file away.": "这些设置太长，无法放入链接：请保存为预设，再把文件交给别人。",
     "The presets cannot be read or written down: {}.": "无法读取或写入预设：{1}。",
     "The styles cannot be written down: {}.": "无法写入风格：{1}。",
     "has no closing bracket and is read as words, as in ComfyUI.": "没有右括号，按文字读取，与 ComfyUI 相同。",

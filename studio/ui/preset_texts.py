@@ -76,7 +76,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
         "presets.import": "从文件导入…",
         "presets.import.title": "Latent Studio 的 presets.json",
         "presets.failed": "未能取得预设。请重试。",
-        "presets.locked": "{label}保持为 {value}：这个工作室的主人已将其固定。",
-        "presets.absent": "{label}保持不变：这里没有 {value}。",
+        "presets.locked": "{label} 保持为 {value}：这个工作室的主人已将其固定。",
+        "presets.absent": "{label} 保持不变：这里没有 {value}。",
     },
 }

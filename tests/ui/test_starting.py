@@ -50,7 +50,7 @@ def test_a_file_is_read_to_just_beyond_the_limit_and_one_that_is_gone_is_named(t
 def test_a_number_that_was_never_typed_is_open() -> None:
     """Gradio sends it as 0; where the checkpoint decides, that is no value."""
     fields = {"width": "w", "height": "h", "extend_left": "e"}
-    controls = Controls("inpaint", fields, *[None] * 7)  # type: ignore[arg-type]
+    controls = Controls("inpaint", fields, *[None] * 8)  # type: ignore[arg-type]
     assert controls.typed_values({"w": 0, "h": 64, "e": 0}) == {"width": None, "height": 64, "extend_left": 0}
 
 

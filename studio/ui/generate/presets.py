@@ -46,7 +46,7 @@ def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Callable[[s
         try:
             of_model = files.of(session.preset_owner_of(request)).of_model(controls.tab, checkpoint)
         except (InvalidRequest, OSError) as error:
-            return {block: {"checkpoint": checkpoint, "says": [str(error)]}}
+            return {block: {"checkpoint": checkpoint, "says": [error.args[0]]}}
         if of_model is None:
             return {block: {"checkpoint": checkpoint, "says": []}}
         updates = stored_fields.restore(engine, controls, {**of_model.fields, "checkpoint": checkpoint})
@@ -101,7 +101,7 @@ def of_link(
     try:
         link = fields_of_link(query)
     except InvalidRequest as error:
-        return ({}, {"says": [say("presets.link.bad"), str(error)]}) if names_tab(query, controls.tab) else None
+        return ({}, {"says": [say("presets.link.bad"), error.args[0]]}) if names_tab(query, controls.tab) else None
     if link is None or link[0] != controls.tab:
         return None
     tab, named = link
@@ -116,7 +116,7 @@ def of_link(
         fields |= {"width": None, "height": None}
     fields |= named
     says = [say("presets.link.came"), *left_out(engine, tab, fields)]
-    return fields, {"says": says, "opened": [*query]}
+    return fields, {"says": says, "opened": [name for name in query if name in (LINK, "v", *rows_of_presets(tab))]}
 
 
 def names_tab(query: Mapping[str, str], tab: str) -> bool:
