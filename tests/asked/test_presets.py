@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -191,3 +193,14 @@ def test_a_bad_link_is_refused_in_a_sentence(query: dict[str, str], problem: str
     with pytest.raises(InvalidRequest) as error:
         fields_of_link(query)
     assert problem in str(error.value)
+
+
+def test_the_file_and_the_link_of_the_documentation_are_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "presets.md").read_text(encoding="utf-8")
+    file = from_json(text.partition("```json\n")[2].partition("```")[0])
+    assert [one.name for one in file.named] == ["Quick fox"]
+    assert [one.checkpoint for one in file.of_models] == ["small-world-128"]
+    query = dict(parse_qsl(text.partition("`?")[2].partition("`")[0]))
+    assert fields_of_link(query) == (
+        "text_to_image", {"prompt": "a fox", "checkpoint": "small-world-128", "num_inference_steps": 8},
+    )  # fmt: skip
