@@ -41,6 +41,7 @@ from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem
 from studio.asked.requests import REQUEST_KINDS, Request, request_from_dict
 from studio.asked.resolved import Resolved
+from studio.asked.template import is_template
 from studio.picture import chunks, draw_things, stealth
 from studio.picture.decode import FORMATS
 from studio.picture.file_formats import A1111_CHUNK, EXIF_IFD, OWN_CHUNK, USER_COMMENT, record_of_xmp
@@ -113,6 +114,16 @@ def hashes_of_texts(texts: Mapping[str, str]) -> Mapping[str, object]:
     return own if own is not None else hashes_of_pairs(parse_parameters(texts.get(A1111_CHUNK, ""))[2])
 
 
+def templates_of_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """The templates that a picture's prompts were chosen from, by field: our own, and those that the extension Dynamic
+    Prompts writes. Empty for a picture whose prompts are no choice."""
+    own = info_of_texts(texts)
+    pairs: Mapping[str, object] = own or parse_parameters(texts.get(A1111_CHUNK, ""))[2]
+    keys = _TEMPLATE_KEYS if own is None else {name: f"{name}_template" for name in _TEMPLATE_KEYS}
+    templates = {name: pairs.get(key) for name, key in keys.items()}
+    return {name: text for name, text in templates.items() if isinstance(text, str) and is_template(text)}
+
+
 def own_info(source: bytes | Path) -> dict[str, object] | None:
     """Our own JSON of a picture's file; None where it has none."""
     return info_of_texts(texts_of(source))
@@ -167,6 +178,7 @@ def texts_of(source: bytes | Path) -> dict[str, str]:
         return {}
 
 
+_TEMPLATE_KEYS = {"prompt": "Template", "negative_prompt": "Negative Template"}
 _MAKER_NOTE = 0x927C
 # ComfyUI writes its graphs into these tags of a WebP file, as "prompt:{...}" and "workflow:{...}".
 _GRAPH_TAGS = (0x010E, 0x010F, 0x0110)

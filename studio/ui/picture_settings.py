@@ -17,7 +17,7 @@ from studio.asked.requests import ROWS
 from studio.picture.file_formats import A1111_CHUNK, OWN_CHUNK
 from studio.picture.file_settings import Remark
 from studio.picture.library.reading import facts_of_texts
-from studio.picture.metadata import hashes_of_texts, info_of_texts
+from studio.picture.metadata import hashes_of_texts, info_of_texts, templates_of_texts
 from studio.picture.named_files import FileRemark, compare_files
 from studio.picture.taken_over import LeftOut, take_over_texts
 from studio.ui.language import current
@@ -79,9 +79,9 @@ def sheet_of(
     """What the sheet shows of the texts of a file, in the language of this request; None where they tell nothing.
 
     `settings`: the fields that can be taken, with the names that files have here; seeds are texts. `stated`: label and
-    value of all that the file states. `missing`: models that are not here. `left_out`, `notes`: sentences.
-    `from_picture`: whether the run began from another picture, which no file holds. `locked`: the fields that the owner
-    has fixed for this visitor, and their values.
+    value of all that the file states. `template`: the templates that the prompts were chosen from, by field. `missing`:
+    models that are not here. `left_out`, `notes`: sentences. `from_picture`: whether the run began from another
+    picture, which no file holds. `locked`: the fields that the owner has fixed for this visitor, and their values.
     """
     taken_over = take_over_texts(texts, models)
     if taken_over is None:
@@ -100,6 +100,7 @@ def sheet_of(
     ]
     # The page's numbers are exact up to 2 ** 53 alone.
     settings |= {n: str(settings[n]) for n in ("seed", "variation_seed") if settings.get(n) is not None}
+    templates = _templates(texts, models, taken_over.settings)
     absent = [one for one in taken_over.left_out if one.why.key in _ABSENT]
     absent_files = [one for one in files.remarks if one.finding == "absent"]
     kind = (info_of_texts(texts) or {}).get("kind", TextToImage.kind)
@@ -109,7 +110,11 @@ def sheet_of(
         "prompt": visible(facts.prompt, "\n"),
         "negative_prompt": visible(facts.negative_prompt, "\n"),
         "size": visible(" × ".join(side for side in sides if side)),
-        "stated": [(label, value) for label, value in settings_of(facts) if value],
+        "stated": [
+            *((say(f"picture_sheet.template.{name}"), visible(text, "\n")) for name, text in templates.items()),
+            *((label, value) for label, value in settings_of(facts) if value),
+        ],
+        "template": {name: text for name, text in templates.items() if name not in locked},
         "settings": settings,
         "missing": [
             *(left_out_sentence(one, language) for one in absent),
@@ -122,3 +127,18 @@ def sheet_of(
         ],
         "from_picture": kind != TextToImage.kind or "strength" in settings,
     }
+
+
+def _templates(texts: Mapping[str, str], models: Sequence[Model], settings: Mapping[str, object]) -> dict[str, str]:
+    """The templates of a file that can be used, with the names that LoRAs and embeddings have here."""
+    if not settings:
+        return {}
+    templates = {
+        name: str(ROWS[name].read(text, []))
+        for name, text in templates_of_texts(texts).items()
+        if not ROWS[name].problems(ROWS[name].read(text, []))
+    }
+    prompts = (templates.get("prompt", ""), templates.get("negative_prompt", ""))
+    files = compare_files(hashes_of_texts(texts), *prompts, models)
+    named_here = {"prompt": files.prompt, "negative_prompt": files.negative_prompt}
+    return {name: named_here[name] for name in templates}

@@ -154,6 +154,9 @@ export function pictureSheet({ element, props, watch, trigger }) {
       if (!Object.keys(settings).length) return;
       add("all", () => put(target, whole), true);
       if (prompts.prompt || prompts.negative_prompt) add("prompts", () => put(target, { settings: prompts }));
+      // A new seed, since the present one chooses the same words again.
+      if (Object.keys(says.template).length)
+        add("template", () => put(target, { settings: { ...settings, ...says.template, seed: "" }, whole: true }));
       if (settings.seed !== undefined && settings.seed !== null)
         add("seed", () => put(target, { settings: { seed: settings.seed } }));
       if (says.from_picture) return;
