@@ -198,6 +198,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "machine.",
         "slider.",
         "picture_sheet.compared.",
+        "picture_sheet.template.",
         "styles.",
     )
     for key in text.COLUMNS["en"]:

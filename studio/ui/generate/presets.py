@@ -6,6 +6,7 @@ Drawn by static/presets.js, which saves, renames and deletes by the addresses of
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,7 +41,11 @@ def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Callable[[s
         fields = event._data.get("fields")
         fields = fields if isinstance(fields, Mapping) else {}
         updates = stored_fields.restore(engine, controls, fields)
-        return updates | {block: {"says": left_out(engine, controls.tab, fields)}}
+        says = [
+            say("presets.chosen", name=visible(str(event._data.get("name")))),
+            *left_out(engine, controls.tab, fields),
+        ]
+        return updates | {block: {"says": says, "number": secrets.token_hex(4)}}  # a value like the last is no news
 
     def remembered(checkpoint: str, request: gr.Request) -> Updates:
         try:

@@ -35,11 +35,17 @@ export function presets({ element, props, watch, trigger }) {
   };
   const note = h("p", { class: "ls-help ls-preset-note", role: "status" });
   const tell = (...parts) => note.replaceChildren(...parts);
-  const undoing = (sentence, undo, after) =>
-    tell(
-      `${sentence} `,
-      plain(words.undo, () => attempt(undo, () => tell(after))),
-    );
+  const undoing = (sentence, undo, after) => {
+    const back = () => {
+      tell(after);
+      keepFocus(fold);
+    };
+    const button = plain(words.undo, () => attempt(undo, back));
+    tell(`${sentence} `, button);
+    keepFocus(button);
+  };
+  /** What had the focus may be gone. */
+  const keepFocus = (element) => document.activeElement === document.body && element.focus();
   const failed = (error) => tell(error instanceof TypeError ? words.failed : error.message || words.failed);
   const attempt = (order, done) => ask("presets", order && JSON.stringify({ tab, ...order })).then(done, failed);
   const mine = () => (shared ? shared.presets.filter((one) => one.tab === tab) : []);
@@ -56,8 +62,7 @@ export function presets({ element, props, watch, trigger }) {
 
   const choose = async (one) => {
     await prepareFolds(tab);
-    trigger("put", { fields: one.fields });
-    tell(say("chosen", { name: one.name }));
+    trigger("put", { fields: one.fields, name: one.name });
   };
   const again = (one) => ({ save: one.name, fields: one.fields, as_stored: true });
   const remove = (one) =>
@@ -144,7 +149,7 @@ export function presets({ element, props, watch, trigger }) {
         event.stopPropagation();
       });
       const done = plain(words.rename_done, () => rename(one, field));
-      requestAnimationFrame(() => field.isConnected && renamed === one.name && field.select());
+      requestAnimationFrame(() => field.isConnected && (field.focus(), field.select()));
       return h("span", { class: "ls-style ls-style-row" }, field, done);
     }
     const start = () => {
@@ -207,7 +212,7 @@ export function presets({ element, props, watch, trigger }) {
   });
   blocks.add(show);
 
-  watch("value", () => {
+  function receive() {
     const value = props.value || {};
     if (value.fields) {
       checkpoint = value.fields.checkpoint ?? null;
@@ -220,13 +225,16 @@ export function presets({ element, props, watch, trigger }) {
     if (value.checkpoint || came || says.length) tell(sentencesText([came, ...says]));
     if (value.opened) forgetQuery(value.opened);
     show();
-  });
+  }
   element.replaceChildren(h("div", { class: "ls-helper-bar" }, fold), note, box);
+  watch("value", receive);
+  receive(); // a link's sentence may be there before this script
 }
 
 /** The address loses what a link has brought, so that a reload brings back what the person has made of it. */
 function forgetQuery(names) {
   const query = new URLSearchParams(location.search);
   for (const name of names) query.delete(name);
-  history.replaceState(history.state, "", `${location.pathname}${query.size ? `?${query}` : ""}${location.hash}`);
+  const rest = query.toString() && `?${query}`;
+  history.replaceState(history.state, "", location.pathname + rest + location.hash);
 }
