@@ -16,6 +16,7 @@ from studio.asked.problems import InvalidRequest, Problem
 NAME = "presets.json"
 FOLDER = ".presets"  # of everybody but the owner
 MAX_BYTES = 2**22
+MAX_BYTES_OF_OTHERS = 2**18
 MAX_FILES = 2000  # of guests and programs together
 
 
@@ -64,8 +65,9 @@ class PresetFiles:
     def _write(self, visitor: str | None, presets: Presets) -> None:
         path = self._path(visitor)
         data = to_json(presets).encode()
-        if len(data) > MAX_BYTES:
-            allowed = Message("presets of at most {most} MiB: delete one first", most=MAX_BYTES // 2**20)
+        most = MAX_BYTES if visitor is None else MAX_BYTES_OF_OTHERS
+        if len(data) > most:
+            allowed = Message("presets of at most {most} KiB together: delete one first", most=f"{most // 1024:,}")
             raise InvalidRequest(Problem("name", Message("one preset more"), allowed))
         path.parent.mkdir(parents=True, exist_ok=True)
         if visitor is not None and not path.exists() and sum(1 for _ in path.parent.iterdir()) >= MAX_FILES:

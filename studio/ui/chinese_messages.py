@@ -618,7 +618,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "no preset: there are none yet": "不填预设：还没有任何预设",
     "a larger one": "更大的文件",
     "The file {} in the outputs folder cannot be read": "无法读取输出文件夹中的文件 {1}",
-    "presets of at most {} MiB: delete one first": "最多 {1} MiB 的预设：请先删除一个",
+    "presets of at most {} KiB together: delete one first": "预设合计最多 {1} KiB：请先删除一个",
     "nothing more: this studio has presets of {} guests": "不能再多：这个工作室已有 {1} 位访客的预设",
     "a first preset": "第一个预设",
     "A preset is too long.": "预设太长。",

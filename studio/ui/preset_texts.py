@@ -42,6 +42,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
         "presets.failed": "The presets did not arrive. Try again.",
         "presets.locked": "{label} stays at {value}, which the owner of this studio has fixed.",
         "presets.absent": "{label} stays: {value} is not here.",
+        "presets.other_vae": "{value} is no VAE for this model, whose own one is taken.",
     },
     "zh": {
         "presets.open": "预设",
@@ -78,5 +79,6 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
         "presets.failed": "未能取得预设。请重试。",
         "presets.locked": "{label} 保持为 {value}：这个工作室的主人已将其固定。",
         "presets.absent": "{label} 保持不变：这里没有 {value}。",
+        "presets.other_vae": "{value} 不适合这个模型，因此使用模型自带的 VAE。",
     },
 }

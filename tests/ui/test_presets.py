@@ -83,17 +83,33 @@ def test_what_the_owner_has_fixed_stays_and_is_said(page: Page, tmp_path: Path) 
 
 def test_what_cannot_come_is_named(page: Page) -> None:
     fields = {"checkpoint": "gone", "prompt": "a", "num_inference_steps": 900, "scheduler": "old"}
-    says = presets.left_out(page.engine, TAB, fields)
+    says = presets.left_out(page.engine, TAB, fields, "quick")
     assert says[0] == "Model stays: gone is not here."
     assert says[1].startswith("num_inference_steps: 900 is not allowed. Allowed: whole numbers from 1 to 150.")
     assert says[2].startswith("scheduler: 'old' is not allowed.")
     assert len(says) == 3
 
 
+def test_a_preset_of_some_fields_leaves_the_others_and_the_model(page: Page) -> None:
+    updates, says = presets.restored(page.engine, page.controls, {"vae_name": "soft-vae"}, "tiny-test")
+    assert page.by_name(updates).keys() == {"vae_name"}
+    assert page.by_name(updates)["vae_name"]["value"] == "soft-vae"
+    assert says == []
+    updates, says = presets.restored(
+        page.engine, page.controls, {"vae_name": "soft-vae", "checkpoint": "quick"}, "tiny-test"
+    )
+    assert page.by_name(updates)["vae_name"]["value"] == ""
+    assert says == ["soft-vae is no VAE for this model, whose own one is taken."]
+
+
 def test_a_file_that_cannot_be_read_is_said_when_a_checkpoint_is_chosen(page: Page, tmp_path: Path) -> None:
     (tmp_path / "presets.json").write_text("x")
     (says,) = page.remembered("quick", request())[page.controls.presets]["says"]
     assert says.startswith("The file presets.json in the outputs folder cannot be read: file: 'x' is not allowed.")
+    (tmp_path / "presets.json").unlink()
+    (tmp_path / "presets.json").mkdir()
+    (says,) = page.remembered("quick", request())[page.controls.presets]["says"]
+    assert says == "The presets cannot be read or written down: Is a directory."
 
 
 def test_a_link_brings_its_fields_and_the_defaults_of_its_checkpoint(page: Page) -> None:

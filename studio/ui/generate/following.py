@@ -13,7 +13,7 @@ from studio.asked.emphasis import EmphasisName
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
-from studio.ui.generate import control, prompt_helper
+from studio.ui.generate import control, prompt_helper, vae
 from studio.ui.generate.controls import ASPECTS, FILES, MAX_EXAMPLES, Controls
 from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, lock, locked_values, schedule_choices
@@ -107,6 +107,7 @@ def connect(
             controls.known_words: prompt_helper.offer(checkpoint),
             examples: list(checkpoint.examples[:MAX_EXAMPLES]),
         }
+        updates[f["vae_name"]] = vae.update(engine, checkpoint.name, values[f["vae_name"]])
         updates |= remembered(checkpoint.name, request)
         fixed = [f[name] for name in locked_values(engine)]
         updates = {block: update for block, update in updates.items() if block not in fixed}
@@ -130,7 +131,7 @@ def connect(
     sizes = [f[name] for name in ("width", "height")]
     f["checkpoint"].input(
         choose_checkpoint,
-        {f["checkpoint"], *(f[name] for name in FIELDS_THAT_SUIT), *sizes, controls.before},
+        {f["checkpoint"], f["vae_name"], *(f[name] for name in FIELDS_THAT_SUIT), *sizes, controls.before},
         [
             *(field for name, field in f.items() if name not in ("checkpoint", *FILES)),
             controls.aspect,

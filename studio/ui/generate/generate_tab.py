@@ -5,7 +5,7 @@ Knows which button starts, stops and reuses; each tab builds its own request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ from studio.ui.generate import controls as c
 
 @dataclass(frozen=True)
 class GenerateTab:
-    """One tab that makes pictures: its name, its fields, its stage, its example prompts."""
+    """One tab that makes pictures: its name, its fields, its stage, its example prompts, and what writes the fields
+    that a visitor remembers of a checkpoint."""
 
     tab: str
     controls: c.Controls
     stage: gr.HTML
     examples: gr.HTML
+    remembered: presets.Remembered
 
 
 def connect(
@@ -87,6 +89,8 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         updates[generate_tab.examples] = list(choice.examples[: c.MAX_EXAMPLES]) if choice is not None else []
         if fields["checkpoint"] in back:
             updates[fields["checkpoint"]]["value"] = back.pop(fields["checkpoint"])
+        if not isinstance(stored_values, Mapping) and checkpoint is not None:  # a first visit
+            back |= generate_tab.remembered(checkpoint, request)
         if link is not None:
             updates[generate_tab.controls.presets] = link[1]
         return following.locked(engine, generate_tab.controls, updates | back)

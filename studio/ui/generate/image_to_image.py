@@ -32,7 +32,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], is_attached=False))
             examples = c.example_prompts(engine, TAB)
-    following.connect(engine, fields, examples, presets.connect(engine, gallery, fields))
+    remembered = presets.connect(engine, gallery, fields)
+    following.connect(engine, fields, examples, remembered)
     stored_fields.connect(fields)
     starting.connect(engine, fields, shown_offer, uploads)
     starting.show_beginning(fields, shown_start)
@@ -51,6 +52,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads) -> GenerateTab:
         async for view in session.run(engine, gallery, owner, TAB, ask):
             yield view
 
-    generate_tab = GenerateTab(TAB, fields, show, examples)
+    generate_tab = GenerateTab(TAB, fields, show, examples, remembered)
     connect(engine, gallery, generate_tab, generate)
     return generate_tab

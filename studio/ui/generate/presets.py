@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.asked.fields import TextToImage
+from studio.asked.messages import Message
 from studio.asked.names import listed_name
 from studio.asked.presets import LINK, fields_of_link, first_value, rows_of_presets
 from studio.asked.problems import InvalidRequest, Problem
@@ -30,37 +31,32 @@ from studio.ui.text import say
 from studio.ui.visible import visible
 
 Updates = dict[Any, Any]
+Remembered = Callable[[str, gr.Request], Updates]
 
 
-def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Callable[[str, gr.Request], Updates]:
+def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Remembered:
     """Let the block's clicks write the fields, and read them. Returns what writes those that a visitor remembers of a
     checkpoint."""
     files, block = PresetFiles(gallery.outputs_dir), controls.presets
 
-    def put(event: gr.EventData) -> Updates:
+    def put(checkpoint: str | None, event: gr.EventData) -> Updates:
         fields = event._data.get("fields")
-        fields = fields if isinstance(fields, Mapping) else {}
-        updates = stored_fields.restore(engine, controls, fields)
-        says = [
-            say("presets.chosen", name=visible(str(event._data.get("name")))),
-            *left_out(engine, controls.tab, fields),
-        ]
+        updates, sentences = restored(engine, controls, fields if isinstance(fields, Mapping) else {}, checkpoint)
+        says = [say("presets.chosen", name=visible(str(event._data.get("name")))), *sentences]
         return updates | {block: {"says": says, "number": secrets.token_hex(4)}}  # a value like the last is no news
 
     def remembered(checkpoint: str, request: gr.Request) -> Updates:
         try:
             of_model = files.of(session.preset_owner_of(request)).of_model(controls.tab, checkpoint)
         except (InvalidRequest, OSError) as error:
-            return {block: {"checkpoint": checkpoint, "says": [error.args[0]]}}
+            return {block: {"checkpoint": checkpoint, "says": [unreadable(error)]}}
         if of_model is None:
             return {block: {"checkpoint": checkpoint, "says": []}}
-        updates = stored_fields.restore(engine, controls, {**of_model.fields, "checkpoint": checkpoint})
-        updates.pop(controls.fields["checkpoint"], None)
-        sentences = left_out(engine, controls.tab, of_model.fields)
+        updates, sentences = restored(engine, controls, of_model.fields, checkpoint)
         return updates | {block: {"checkpoint": checkpoint, "came": True, "says": sentences}}
 
     outputs = [*stored_fields.reusable(controls), block]
-    block.put(put, None, outputs, **QUIET)
+    block.put(put, [controls.fields["checkpoint"]], outputs, **QUIET)
     names = stored_fields.restorable_names(controls)
     pairs = ", ".join(f"{name}: v[{k}]" for k, name in enumerate(names))
     block.collect(
@@ -73,8 +69,30 @@ def connect(engine: Engine, gallery: Gallery, controls: Controls) -> Callable[[s
     return remembered
 
 
-def left_out(engine: Engine, tab: str, fields: Mapping[str, Any]) -> list[str]:
-    """Sentences about the fields that do not come: fixed by the owner, not here, or no longer allowed."""
+def restored(
+    engine: Engine, controls: Controls, fields: Mapping[str, Any], checkpoint: str | None
+) -> tuple[Updates, list[str]]:
+    """Updates for some fields of a tab on which `checkpoint` is chosen, and sentences about those that do not come."""
+    named = listed_name(str(fields.get("checkpoint")), [one.name for one in engine.catalog()])
+    updates = stored_fields.restore(engine, controls, {**fields, "checkpoint": named or checkpoint})
+    if named is None:
+        for one in (controls.fields["checkpoint"], controls.before):
+            updates.pop(one, None)
+        if "vae_name" not in fields:
+            updates.pop(controls.fields["vae_name"], None)
+    return updates, left_out(engine, controls.tab, fields, named or checkpoint)
+
+
+def unreadable(error: InvalidRequest | OSError) -> str:
+    """Why the presets of a visitor cannot be read."""
+    if isinstance(error, OSError):
+        return Message("The presets cannot be read or written down: {cause}.", cause=error.strerror or "")
+    return error.args[0]
+
+
+def left_out(engine: Engine, tab: str, fields: Mapping[str, Any], checkpoint: str | None) -> list[str]:
+    """Sentences about the fields that do not come: fixed by the owner, not here, or no longer allowed. `checkpoint`:
+    the one that is chosen then."""
     locked, rows = locked_values(engine), rows_of_presets(tab)
     says: list[str] = []
     for name, value in fields.items():
@@ -88,9 +106,9 @@ def left_out(engine: Engine, tab: str, fields: Mapping[str, Any]) -> list[str]:
             if listed_name(str(value), [one.name for one in engine.catalog()]) is None:
                 says.append(say("presets.absent", label=label, value=visible(str(value))))
         elif name == "vae_name" and value:
-            chosen = next((one for one in engine.catalog() if one.name == fields.get("checkpoint")), None)
+            chosen = next((one for one in engine.catalog() if one.name == checkpoint), None)
             if chosen is not None and value not in chosen.vaes:
-                says.append(say("presets.absent", label=label, value=visible(str(value))))
+                says.append(say("presets.other_vae", value=visible(str(value))))
         else:
             problems: list[Problem] = []
             read = row.read(value, problems)
@@ -110,7 +128,8 @@ def of_link(
     if link is None or link[0] != controls.tab:
         return None
     tab, named = link
-    chosen = next((one for one in engine.catalog() if one.name == named.get("checkpoint")), None)
+    catalog = {one.name: one for one in engine.catalog()}
+    chosen = catalog.get(listed_name(str(named.get("checkpoint")), list(catalog)) or "")
     suits = chosen.suits if chosen is not None else Suits()
     fields = {
         name: getattr(suits, name) if row.suits and not row.stays_open else first_value(row)
@@ -120,7 +139,7 @@ def of_link(
     if "image" in controls.fields:  # these start from a picture, which has a size of its own
         fields |= {"width": None, "height": None}
     fields |= named
-    says = [say("presets.link.came"), *left_out(engine, tab, fields)]
+    says = [say("presets.link.came"), *left_out(engine, tab, fields, chosen.name if chosen is not None else None)]
     return fields, {"says": says, "opened": [name for name in query if name in (LINK, "v", *rows_of_presets(tab))]}
 
 

@@ -51,9 +51,9 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
         if name in stored_values and _is_allowed(engine, name, value):
             updates[f[name]] = value
-    if f["vae_name"] in updates:
+    if updates.keys() & {f["vae_name"], f["checkpoint"]}:  # a checkpoint without a VAE's name has its own
         checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
-        updates[f["vae_name"]] = vae.update(engine, checkpoint, updates[f["vae_name"]])
+        updates[f["vae_name"]] = vae.update(engine, checkpoint, updates.get(f["vae_name"], ""))
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
         schedule = updates.get(f["noise_schedule"], "automatic")

@@ -40,7 +40,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
         with gr.Column(elem_classes="ls-show"):
             show = stage(TAB, render.first_view([], is_attached=False), sample)
             examples = c.example_prompts(engine, TAB)
-    following.connect(engine, fields, examples, presets.connect(engine, gallery, fields))
+    remembered = presets.connect(engine, gallery, fields)
+    following.connect(engine, fields, examples, remembered)
     fast.connect(engine, fields, live)
     stored_fields.connect(fields)
 
@@ -74,6 +75,6 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
 
     live.input(same_seed, [live, fields.fields["seed"]], [fields.fields["seed"]], **FOLLOWING)
     go.click(follow_slider, fields.inputs, [show, fields.fields["seed"]], trigger_mode="multiple", **WATCHING)
-    generate_tab = GenerateTab(TAB, fields, show, examples)
+    generate_tab = GenerateTab(TAB, fields, show, examples, remembered)
     connect(engine, gallery, generate_tab, generate)
     return generate_tab

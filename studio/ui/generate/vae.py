@@ -28,24 +28,13 @@ def update(engine: Engine, checkpoint: str | None, name: object) -> Any:
 
 
 def connect(engine: Engine, fields: Mapping[str, Any], fold: gr.Accordion) -> None:
-    """Let the field follow the checkpoint, and offer what is in the models folders now when its fold is opened.
+    """Offer what is in the models folders now when its fold is opened. The field follows the checkpoint where that is
+    chosen (following.py) and restored (stored_fields.py), so that no second answer writes over a preset's VAE.
 
-    Not when its tab is: Gradio says so at the page's load too, when the fields are not yet those of this visitor."""
+    Not when its tab is opened: Gradio says so at the page's load too, when the fields are not yet those of this
+    visitor."""
     inputs = [fields["checkpoint"], fields["vae_name"]]
-
-    def follow(checkpoint: str | None, name: str) -> Any:
-        offer = _offer(engine, checkpoint, name)
-        if offer["value"] == name:  # a preset may write the field at this moment
-            del offer["value"]
-        return gr.update(**offer)
-
-    gr.on(
-        [fields["checkpoint"].change, fold.expand],
-        follow,
-        inputs,
-        inputs[1:],
-        **QUIET,
-    )
+    fold.expand(lambda checkpoint, name: update(engine, checkpoint, name), inputs, inputs[1:], **QUIET)
 
 
 def _offer(engine: Engine, checkpoint: str | None, name: object) -> dict[str, Any]:
