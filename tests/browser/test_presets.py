@@ -109,12 +109,12 @@ def test_a_link_reopens_the_settings_on_their_tab(visitor: Visitor) -> None:
         "settings": ["image_to_image"], "v": ["1"], "prompt": ["a fox & more"], "checkpoint": ["small-world-128"],
         "strength": ["0.3"],
     }  # fmt: skip
-    other = visitor(query=query)
+    other = visitor(query=f"?{query}")
     expect(other.get_by_role("tab", name="Image to image")).to_have_attribute("aria-selected", "true")
     expect(other.locator("#image_to_image-prompt textarea")).to_have_value("a fox & more")
     expect(other.locator("#image_to_image-strength input[type=number]")).to_have_value("0.3")
     expect(other.locator("#image_to_image-presets")).to_contain_text("The settings of the link are in the fields.")
     assert "settings=" not in other.url
-    bad = visitor(query="settings=text_to_image&v=1&prompt=x&width=7")
+    bad = visitor(query="?settings=text_to_image&v=1&prompt=x&width=7")
     expect(bad.locator("#text_to_image-presets")).to_contain_text("Nothing of this link was taken. width: 7 is not")
     expect(bad.locator(PROMPT)).to_have_value("")
