@@ -19,7 +19,7 @@ from studio.picture import sheet
 from studio.picture.gallery import Gallery
 from studio.ui.compare import axes, views
 from studio.ui.compare.around import comparison_around
-from studio.ui.compare.tab import opening_sentence
+from studio.ui.compare.tab import link_or_problem, opening_sentence
 from studio.ui.render import View
 from studio.ui.text import say
 from tests.ui.fake_app import launch
@@ -210,3 +210,11 @@ def test_what_only_the_runs_of_the_cells_know_is_said_once() -> None:
     over = ComparisonEnded(job_id="job", state="finished", reason="", finished_cells=2, failed_cells=0, seconds=1.0)
     said = views.follow(view | {"cells": [cell, cell]}, over)["message"]
     assert said == '2 of 2 pictures in 1.0 s. "__none__" is read as words.'
+
+
+def test_a_link_of_a_newer_version_is_named_and_no_error_of_the_page() -> None:
+    link, problem = link_or_problem({"x": "seed", "x_values": "1, 2", "v": "99"})
+    assert link is None
+    assert problem == "v: '99' is not allowed. Allowed: links of the versions 1 to 2."
+    assert link_or_problem({"settings": "inpaint"}) == (None, "")
+    assert link_or_problem({"x": "seed", "x_values": "1, 2", "v": "2"})[0] == {"x": "seed", "x_values": "1, 2"}

@@ -214,27 +214,37 @@ def attach(engine: Engine, form: Form, demo: gr.Blocks) -> None:
     """After a (re)load: the fields of a link, or else the stored ones; then the comparison as it is now."""
 
     def fields_back(stored_values: object, request: gr.Request) -> dict[Any, Any]:
-        link = fields_of_link(dict(request.query_params))
+        link, problem = link_or_problem(request.query_params)
         if link is not None:
             return _with_choices(
                 engine, form, _updates(form, _values_of_link(form, {k: str(v) for k, v in link.items()}))
             )
         back = stored_values if isinstance(stored_values, Mapping) else {}
         fields = {name: back[name] for name in form.restorable_names if _simple(back.get(name))}
-        return _with_choices(engine, form, _updates(form, fields))
+        said = {form.status: {"message": problem}} if problem else {}
+        return _with_choices(engine, form, _updates(form, fields)) | said
 
     def tab_of_link(request: gr.Request) -> str | None:
-        return TAB if fields_of_link(dict(request.query_params)) is not None else None
+        return TAB if any(link_or_problem(request.query_params)) else None
 
     async def restore_comparison(request: gr.Request) -> AsyncIterator[Any]:
-        link = fields_of_link(dict(request.query_params))
+        link, _ = link_or_problem(request.query_params)
         async for view in views.attach(engine, session.owner_of(request), TAB, link):
             yield view | {"attached": True}
 
     outputs = {name: form.fields[name] for name in form.restorable_names}
-    keeping.restore(demo, STORAGE, outputs, list(form.before.values()), fields_back, opens=tab_of_link)
+    others = [*form.before.values(), form.status]
+    keeping.restore(demo, STORAGE, outputs, others, fields_back, opens=tab_of_link)
     demo.load(_costs(engine, form), set(form.inputs), [form.cost], **QUIET)
     demo.load(restore_comparison, None, [form.show], **WATCHING)
+
+
+def link_or_problem(query: Mapping[str, str]) -> tuple[dict[str, object] | None, str]:
+    """The fields of a link's parameters, or why they are not read; neither where it is no link to a comparison."""
+    try:
+        return fields_of_link(dict(query)), ""
+    except InvalidRequest as error:
+        return None, str(error)
 
 
 def _with_choices(engine: Engine, form: Form, updates: dict[Any, Any]) -> dict[Any, Any]:

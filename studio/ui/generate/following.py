@@ -109,7 +109,8 @@ def connect(
         }
         updates[f["vae_name"]] = vae.update(engine, checkpoint.name, values[f["vae_name"]])
         updates |= remembered(checkpoint.name, request)
-        fixed = [f[name] for name in locked_values(engine)]
+        names = locked_values(engine)
+        fixed = [*(f[name] for name in names), *([controls.aspect] if names.keys() & {"width", "height"} else [])]
         updates = {block: update for block, update in updates.items() if block not in fixed}
         return updates | field_updates | {controls.before: checkpoint.name}
 

@@ -428,4 +428,5 @@ export function compare({ element, props, watch, trigger }) {
 export function compareStatus({ props, watch }) {
   const showAnswer = () => props.value && answerListener?.(props.value);
   watch("value", showAnswer);
+  showAnswer(); // what a link was refused for may be there before this script
 }
