@@ -92,7 +92,7 @@ def connect(
         now = {name: values[f[name]] for name in ("checkpoint", *FIELDS_THAT_SUIT, "width", "height")}
         catalog = {c.name: c for c in engine.catalog()}
         checkpoint, before = catalog.get(now["checkpoint"]), catalog.get(values[controls.before])
-        if checkpoint is None:
+        if checkpoint is None or checkpoint is before:  # Gradio's list tells an input whenever it is left
             return gr.skip()
         aims = suitable_values(controls.tab, checkpoint, before, now)
         if "image" in f:  # image to image starts from the picture's own size

@@ -92,7 +92,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         if not isinstance(stored_values, Mapping) and checkpoint is not None:  # a first visit
             back |= generate_tab.remembered(checkpoint, request)
         if link is not None:
-            updates[generate_tab.controls.presets] = link[1]
+            back[generate_tab.controls.presets] = link[1]
         return following.locked(engine, generate_tab.controls, updates | back)
 
     def tab_of_link(request: gr.Request) -> str | None:
