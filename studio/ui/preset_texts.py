@@ -10,7 +10,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
         "presets.none": "A preset is all settings of this tab under a name, without pictures. Name the present ones "
         "below and save them.",
         "presets.name": "Name of the preset",
-        "presets.save": "Save these settings",
+        "presets.save": "Save settings",
         "presets.rename": "Rename {name}",
         "presets.new_name": "New name of {name}",
         "presets.rename_done": "Rename",
@@ -48,7 +48,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
         "presets.open": "预设",
         "presets.none": "预设是此标签页的全部设置，用名字保存，不含图像。在下面给当前设置起名并保存。",
         "presets.name": "预设的名字",
-        "presets.save": "保存这些设置",
+        "presets.save": "保存设置",
         "presets.rename": "重命名 {name}",
         "presets.new_name": "{name} 的新名字",
         "presets.rename_done": "重命名",

@@ -64,3 +64,19 @@ def test_a_dropped_picture_says_its_settings_and_a_pasted_text_never_replaces_th
     pasted.get_by_role("button", name="Use all").click()
     expect(prompt).to_have_value("a cat")
     expect(page.locator("#text_to_image-seed textarea, #text_to_image-seed input").first).to_have_value("11")
+
+
+def test_a_template_of_a_picture_is_shown_and_used_with_a_new_seed(visitor: Visitor) -> None:
+    page = visitor()
+    prompt = page.locator("#text_to_image-prompt textarea")
+    seed = page.locator("#text_to_image-seed").get_by_role("textbox")
+    seed.fill("5")
+    prompt.fill("mine")
+    infotext = 'a red fox\nSteps: 9, Sampler: Euler, Seed: 11, Template: "a {red|blue} fox, sharp"'
+    assert page.evaluate(PASTE, ["#text_to_image-prompt textarea", infotext])
+    sheet = page.get_by_role("dialog", name="Settings in the pasted text")
+    expect(sheet).to_contain_text("a {red|blue} fox, sharp")
+    sheet.get_by_role("button", name="Use its template, with a new seed").click()
+    expect(prompt).to_have_value("a {red|blue} fox, sharp")
+    expect(seed).to_have_value("")
+    expect(page.locator("#text_to_image-num_inference_steps input[type=number]")).to_have_value("9")
