@@ -197,7 +197,7 @@ export function presets({ element, props, watch, trigger }) {
   fold.append(h("i", { class: "ls-chevron", "aria-hidden": "true" }), h("span", {}, words.open));
   const box = h(
     "div",
-    { class: "ls-style-box ls-preset-box", hidden: true },
+    { class: "ls-preset-box", hidden: true },
     chips,
     h("div", { class: "ls-style-row" }, nameField, plain(words.save, save)),
     model,
