@@ -91,6 +91,18 @@ def open_sheet(page: Page) -> None:
     expect(page.locator("dialog[open] .ls-sharing-main")).to_be_visible()
 
 
+def open_presets(page: Page) -> None:
+    """The box of presets with one of them, whose name is being changed, and one more."""
+    block = page.locator("#text_to_image-presets")
+    block.locator(".ls-helper-open").click()
+    for name in ("One", "Two"):
+        block.locator(".ls-preset-box > .ls-style-row input[type=text]").fill(name)
+        page.keyboard.press("Enter")
+        expect(block.locator(".ls-chip").filter(has_text=name)).to_be_visible()
+    block.locator(".ls-style-delete").first.click()
+    expect(block.locator(".ls-chips input")).to_be_focused()
+
+
 # Each theme and each language once on every run; the other two pairs where there is time.
 @pytest.mark.parametrize(
     ("theme", "language"),
@@ -129,6 +141,14 @@ def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: 
     open_sheet(page)
     found["a picture's settings"] = violations(page)
     page.keyboard.press("Escape")
+    open_presets(page)
+    found["presets"] = violations(page)
+    page.keyboard.press("Escape")
+    for _ in range(2):
+        block = page.locator("#text_to_image-presets")
+        block.locator(".ls-style-delete").nth(1).click()
+        expect(block.locator(".ls-preset-note button")).to_be_visible()
+    expect(block.locator(".ls-style-delete")).to_have_count(0)
     run(page, "fail: oom")
     expect(stage(page)).to_have_attribute("data-state", "failed")
     found["failed"] = violations(page)
