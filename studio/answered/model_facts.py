@@ -58,6 +58,8 @@ class ModelFacts:
     words: tuple[str, ...] = ()
     vocabulary: tuple[tuple[str, ...], ...] = ()
     palette: tuple[tuple[str, str], ...] = ()  # of a ControlNet whose maps can be painted
+    architecture: str = ""  # of an upscaler, by the name that people have for it
+    scale: int | None = None  # of an upscaler: how many times as large its pictures are; None: known once it is loaded
 
     @property
     def state(self) -> ModelState:

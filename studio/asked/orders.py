@@ -14,7 +14,9 @@ from studio.asked.emphasis import EmphasisName
 from studio.asked.guest_rules import NO_RULES, Rules
 from studio.asked.requests import Request
 
-ModelKind = Literal["checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker"]
+ModelKind = Literal[
+    "checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker", "upscaler"
+]
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
 
 # --------------------------------------------------------------------------------------------------- jobs to take

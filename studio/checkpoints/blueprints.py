@@ -46,6 +46,7 @@ _KINDS = {
     "preview_decoder": Message("a small VAE for previews"),
     "controlnet": Message("a ControlNet"),
     "safety_checker": Message("a safety checker"),
+    "upscaler": Message("an upscaler"),
 }
 
 

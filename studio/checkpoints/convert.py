@@ -31,6 +31,8 @@ TIME_LIMIT_SECONDS = 600
 SPARE_BYTES = 6 * 2**30  # PyTorch's own address space, beside three times the file
 MAX_FILE_BYTES = 64 * 2**30
 MAX_PICKLE_BYTES = 256 * 2**20  # of a zip file's data.pkl, which holds names and shapes alone
+# How training programs call the weights in a file of several things, the better ones first.
+TABLES = ("state_dict", "params_ema", "params-ema", "params", "model_state_dict")
 LOOK_SECONDS = 0.1  # how often the child is looked at
 # Classes whose only use here is that their names may stand in a file: stand-ins that hold nothing take their place.
 HARMLESS = re.compile(
@@ -360,8 +362,9 @@ def _tensors(content: Any) -> tuple[dict[str, Any], str]:
     if isinstance(content, dict) and isinstance(content.get("string_to_param"), dict):  # A1111's embeddings
         params = [t for t in content["string_to_param"].values() if isinstance(t, torch.Tensor)]
         content = {"emb_params": params[0].detach()} if params else {}
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    table = next((t for t in TABLES if isinstance(content, dict) and isinstance(content.get(t), dict)), None)
+    if table is not None:
+        content = content[table]
     if not isinstance(content, dict):
         return {}, Message("it holds no table of weights.")
     tensors: dict[str, Any] = {}

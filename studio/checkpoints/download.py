@@ -46,6 +46,7 @@ KIND_FOLDERS: Mapping[ModelKind, str] = {
     "preview_decoder": "vae_approx",
     "controlnet": "controlnet",
     "safety_checker": "safety_checker",
+    "upscaler": "upscalers",
 }
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 STALL_SECONDS = 30.0  # without one byte of a file, and the connection counts as broken

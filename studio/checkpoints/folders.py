@@ -4,6 +4,7 @@ Owns the names of folders and the walk. Opens no file: `studio.checkpoints.catal
 
 models/checkpoints, models/vae, models/loras, models/embeddings, models/vae_approx     ours, and ComfyUI's
 models/Stable-diffusion, models/VAE, models/Lora, models/VAE-approx, embeddings        AUTOMATIC1111's and Forge's
+models/upscalers, models/upscale_models, models/ESRGAN, models/RealESRGAN              ours, ComfyUI's, AUTOMATIC1111's
 """
 
 from __future__ import annotations
@@ -29,12 +30,18 @@ LAYOUT: Mapping[str, ModelKind] = {
     "vae-approx": "preview_decoder",
     "controlnet": "controlnet",
     "safety_checker": "safety_checker",
+    "upscalers": "upscaler",
+    "upscale_models": "upscaler",
+    "esrgan": "upscaler",
+    "realesrgan": "upscaler",
+    "swinir": "upscaler",
+    "dat": "upscaler",
 }
 # Folders of the same programs whose files nothing here uses; walking them would list hundreds of unknown_names.
 OTHERS = frozenset((
     "clip", "clip_vision", "configs", "controlnetpreprocessor", "codeformer", "deepbooru",
-    "diffusion_models", "esrgan", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker", "realesrgan",
-    "style_models", "swinir", "text_encoder", "text_encoders", "unet", "upscale_models", "upscalers",
+    "diffusion_models", "gfpgan", "gligen", "hypernetworks", "karlo", "ldsr", "photomaker",
+    "style_models", "text_encoder", "text_encoders", "unet",
 ))  # fmt: skip
 SUFFIXES = frozenset({".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 12
@@ -92,7 +99,9 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
         layout_folders = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
         for child in layout_folders:
             yield from _walk(Path(child.path), root, LAYOUT[child.name.lower()], roots, visited_folders, 0)
-        if not layout_folders or root.name.lower() in LAYOUT:  # a folder of one's own, or one of the kinds itself
+        # A folder of one's own, or one of the kinds itself. Upscalers lie beside anything.
+        only_upscalers = all(LAYOUT[child.name.lower()] == "upscaler" for child in layout_folders)
+        if only_upscalers or root.name.lower() in LAYOUT:
             yield from _walk(root, root, LAYOUT.get(root.name.lower()), roots, visited_folders, 0)
 
 

@@ -19,8 +19,9 @@ from studio.checkpoints.folder_facts import of_folder
 from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, read_whole_header
 from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_safety_checker, as_taesd, as_vae
 from studio.checkpoints.other_models import as_other_model
+from studio.checkpoints.upscaler_header import as_upscaler
 
-_RULES = (as_lora, as_controlnet, as_checkpoint, as_safety_checker, as_other_model, as_vae, as_taesd, as_embedding)
+_RULES = (as_lora, as_controlnet, as_checkpoint, as_safety_checker, as_upscaler, as_other_model, as_vae, as_taesd, as_embedding)
 
 
 def identify(path: Path) -> ModelFacts:

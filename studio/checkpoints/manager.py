@@ -36,7 +36,7 @@ from studio.diffusion.components import Components
 
 logger = logging.getLogger(__name__)
 
-MOST_MODULES = MAX_CONTROLS + 2  # beside the loaded checkpoint: the ControlNets of a run, and VAEs of two callers
+MOST_MODULES = MAX_CONTROLS + 3  # beside the loaded checkpoint: a run's ControlNets, VAEs of two callers, an upscaler
 
 
 class ModelManager:

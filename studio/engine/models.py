@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_NOTE_CHARACTERS = 2000
+RUN_BESIDE: tuple[ModelKind, ...] = (*VAE_KINDS, "controlnet", "safety_checker", "upscaler")  # a loaded checkpoint
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,7 @@ class ModelService:
             try:
                 if order.load:
                     load(order.entry.name)
-                elif order.entry.facts.kind in ("controlnet", "vae"):
+                elif order.entry.facts.kind in RUN_BESIDE:
                     self._manager.leave(order.entry.id)
                 else:
                     self._manager.unload(order.entry.name)
