@@ -27,6 +27,7 @@ from studio.asked import (
     problems,
     questions,
     resolved,
+    upscale,
 )
 
 TYPE = "\x00type"  # the key that holds the name of what a map stands for
@@ -39,6 +40,7 @@ MODULES: tuple[ModuleType, ...] = (
     compare,
     branch,
     questions,
+    upscale,
     guest_rules,
     orders,
     events,

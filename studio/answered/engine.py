@@ -32,6 +32,7 @@ from studio.asked.branch import BranchNode
 from studio.asked.compare import Comparison
 from studio.asked.messages import Message
 from studio.asked.questions import Question
+from studio.asked.upscale import Upscale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class TokensAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a `studio.asked.questions.Question` gets: JSON, a safetensors file, a picture, ..."""
+    """What a `studio.asked.questions.Question` gets: JSON, a safetensors file, a picture, ...; and an `Upscale`."""
 
     content: bytes
     media_type: str
@@ -242,6 +243,8 @@ class Engine(Protocol):
     @overload
     async def ask(self, question: Question, *, owner: str = "") -> Answer: ...
     @overload
+    async def ask(self, question: Upscale, *, owner: str = "") -> Answer: ...
+    @overload
     async def ask(self, question: orders.Tokens, *, owner: str = "") -> TokensAnswer: ...
     @overload
     async def ask(self, question: orders.WildcardNames, *, owner: str = "") -> tuple[str, ...]: ...
@@ -260,7 +263,8 @@ class Engine(Protocol):
     @overload
     async def ask(self, question: orders.RepositoryFiles, *, owner: str = "") -> tuple[HubFile, ...]: ...
     async def ask(self, question: object, *, owner: str = "") -> object:
-        """A question that changes nothing; those of the noise viewer are worked on between ticks.
+        """A question that changes nothing; those of the noise viewer, and pictures to be enlarged, are worked on
+        between ticks.
 
         Raises InvalidRequest, UnknownJob, or Refused: the checkpoint is not loaded, too many questions wait, ..."""
         ...

@@ -21,7 +21,10 @@ from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_saf
 from studio.checkpoints.other_models import as_other_model
 from studio.checkpoints.upscaler_header import as_upscaler
 
-_RULES = (as_lora, as_controlnet, as_checkpoint, as_safety_checker, as_upscaler, as_other_model, as_vae, as_taesd, as_embedding)
+_RULES = (
+    as_lora, as_controlnet, as_checkpoint, as_safety_checker, as_upscaler, as_other_model, as_vae, as_taesd,
+    as_embedding,
+)  # fmt: skip
 
 
 def identify(path: Path) -> ModelFacts:

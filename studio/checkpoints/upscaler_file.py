@@ -1,5 +1,5 @@
-"""An upscaler's file => its network (studio.diffusion.upscaler_networks): safetensors only, every name and shape compared
-before anything is read. Other architectures are read by the package `spandrel` where the user has installed it."""
+"""An upscaler's file => its network (studio.diffusion.upscaler_networks): safetensors only, every name and shape
+compared before anything is read. Other architectures are read by the package `spandrel` where the user has it."""
 
 from __future__ import annotations
 

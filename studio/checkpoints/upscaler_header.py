@@ -117,8 +117,8 @@ def has_spandrel() -> bool:
 def needs_spandrel(architecture: str) -> str:
     """Why a file of another architecture cannot be used here."""
     return Message(
-        "This is an upscaler of the architecture {architecture}. The studio reads ESRGAN, Real-ESRGAN Compact and SPAN, "
-        "and this one too where the package spandrel is installed.",
+        "This is an upscaler of the architecture {architecture}. The studio reads ESRGAN, Real-ESRGAN Compact and "
+        "SPAN, and this one too where the package spandrel is installed.",
         architecture=architecture,
     )
 
@@ -144,8 +144,8 @@ def _check_colours(inputs: int, outputs: int) -> None:
 
 
 def _shuffled_scale(inputs: int, shuffled: int) -> int:
-    """The scale of a network that ends with `shuffled` channels, which become the pixels of the enlarged picture. Raises
-    BadCheckpoint where they do not for three colours."""
+    """The scale of a network that ends with `shuffled` channels, which become the pixels of the enlarged picture.
+    Raises BadCheckpoint where they do not for three colours."""
     scale = math.isqrt(shuffled // COLOURS)
     if inputs != COLOURS or scale not in SCALES or COLOURS * scale**2 != shuffled:
         side = math.isqrt(max(1, shuffled // max(1, inputs)))
@@ -229,7 +229,7 @@ def _rrdb_name(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 
 def _numbered_part(part: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Of the oldest files: the first is the first convolution, the last two are the last ones, those between enlarge."""
+    """Of the oldest files: the first is the first convolution, the last two are the last, those between enlarge."""
     if re.fullmatch(r"model\.1\.sub\.\d+", part):
         return "conv_body"
     places = sorted({int(m[1]) for name in shapes if (m := re.fullmatch(r"model\.(\d+)\.weight", name))})

@@ -1,8 +1,8 @@
 """The networks of learned upscalers: ESRGAN's RRDB, Real-ESRGAN's compact one, SPAN.
 
 Each takes an RGB picture in [0, 1], (B, 3, H, W), and gives one `scale` times as large, (B, 3, scale H, scale W), which
-may leave [0, 1] a little. `reach`: how many pixels of the input around a place can change the result there. The names of
-the weights are those of the newest published files.
+may leave [0, 1] a little. `reach`: how many pixels of the input around a place can change the result there. The names
+of the weights are those of the newest published files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import math
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+Layer = tuple[Tensor, Tensor]  # the weight and the bias of a convolution
 
 RRDB_SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.2  # of a dense block's result, and of a group's, that is added to its input
@@ -167,9 +169,7 @@ class Span(nn.Module):
         return functional.pixel_shuffle(self.upsampler[0](joined), self.scale)
 
 
-def joined_convolution(
-    first: tuple[Tensor, Tensor], middle: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor], skip: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
+def joined_convolution(first: Layer, middle: Layer, last: Layer, skip: Layer) -> Layer:
     """Weight and bias of the 3 x 3 convolution that SPAN's sum of two paths is: 1 x 1, 3 x 3 and 1 x 1 in a row, and a
     1 x 1 beside them. Each argument is a weight (outputs, inputs, h, w) with its bias."""
     (w1, b1), (w2, b2), (w3, b3), (side, side_bias) = first, middle, last, skip

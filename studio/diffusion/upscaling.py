@@ -1,7 +1,7 @@
 """A picture through an upscaler, tile by tile, so that it needs little memory and others get their turn in between.
 
 Tiles overlap: each is given a margin of the picture around it that is cut off again, and next to that a strip in which
-one passes into the other. So there is no seam, and within what the network sees the result is that of the whole picture.
+one passes into the other. So there is no seam, and within what the network sees the result is the whole picture's.
 """
 
 from __future__ import annotations

@@ -107,7 +107,9 @@ class Asking:
         inquiry = Inquiry(question, owner, picture, looked_at)
         self._inquiries.add(inquiry)
         self._wake()
-        return await asyncio.wrap_future(inquiry.future)
+        answer = await asyncio.wrap_future(inquiry.future)
+        assert isinstance(answer, Answer)
+        return answer
 
     def image_of(self, job_id: str, owner: str, image: int) -> tuple[Job, int]:
         """The job that made an image, and which of its images: the image of a comparison is a job of its own."""

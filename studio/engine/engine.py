@@ -32,6 +32,7 @@ from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Tokens
 from studio.asked.questions import Question
 from studio.asked.requests import Request
+from studio.asked.upscale import Upscale
 from studio.checkpoints.catalog import BUILT_IN
 from studio.checkpoints.options import ModelOptions
 from studio.engine.asking import NOT_RECORDED, Asking
@@ -46,6 +47,7 @@ from studio.engine.models import ModelService
 from studio.engine.pace import Paces
 from studio.engine.reception import Reception
 from studio.engine.store.store import JobStore
+from studio.engine.upscales import Upscales
 from studio.engine.viewer.inquiries import Inquiries
 from studio.engine.viewer.recorder import Recorder
 from studio.picture.gallery import Gallery
@@ -112,6 +114,7 @@ class DiffusionEngine:
             tokenizer_lock=surroundings.tokenizer_lock,
             wake=self._thread.wake.set,
         )
+        self._upscales = Upscales(self.models.catalog, self._inquiries, self._thread.wake.set)
         self._reception = Reception(self._book, intake, self._recorder, self._history, self._thread, name)
         self._reception.restore()
         self._store.on_heartbeat = lambda: self._reception.restore(at_start=False)
@@ -281,6 +284,10 @@ class DiffusionEngine:
     async def inquire(self, question: Question, *, owner: str) -> Answer:
         """A question of the noise viewer. Raises InvalidRequest, UnknownJob or Refused."""
         return await self._asking.inquire(question, owner=owner)
+
+    async def upscale(self, order: Upscale, *, owner: str) -> Answer:
+        """A picture, enlarged: a PNG file. Needs no checkpoint. Raises InvalidRequest or Refused."""
+        return await self._upscales.answer(order, owner=owner)
 
     @property
     def components(self) -> Components | None:

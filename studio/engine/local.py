@@ -12,6 +12,7 @@ from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.problems import InvalidRequest
 from studio.asked.questions import Question
+from studio.asked.upscale import Upscale
 from studio.engine.engine import DiffusionEngine
 
 
@@ -87,6 +88,8 @@ class LocalEngine:
         match question:
             case Question():
                 return await self.engine.inquire(question, owner=owner)
+            case Upscale():
+                return await self.engine.upscale(question, owner=owner)
             case orders.Tokens():
                 return await self.engine.ask(question)
             case orders.WildcardNames():

@@ -1,4 +1,4 @@
-"""The noise viewer's questions, one slice of work at a time between the ticks."""
+"""The noise viewer's questions, and pictures to be enlarged, one slice of work at a time between the ticks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from studio.answered.engine import Refused
 from studio.asked.messages import Message
 from studio.asked.questions import LookAgain
-from studio.engine import failures
+from studio.asked.upscale import Upscale
+from studio.engine import failures, upscale_work
 from studio.engine.executor import Executor
 from studio.engine.viewer import answers, looking
 from studio.engine.viewer.inquiries import Inquiries, Inquiry, Slices
@@ -21,6 +22,8 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
     """Work on the question whose turn it is. False when there was none."""
 
     def begin(inquiry: Inquiry) -> Slices:
+        if isinstance(inquiry.question, Upscale):
+            return upscale_work.slices(inquiry, executor.manager, executor.device)
         if executor.loaded != inquiry.question.checkpoint:
             raise Refused(Message("Another checkpoint has been loaded meanwhile. Ask again."))
         components = executor.components

@@ -819,6 +819,32 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "The owner of this studio wants pictures to be looked at by a safety checker, "
     "and there is none in the models folders.": "工作室主人要求图像经过安全检查器，但模型文件夹中没有安全检查器。",
     "a safety checker": "安全检查器",
+    "an upscaler": "放大模型",
+    "This is an upscaler of the architecture {}. The studio reads ESRGAN, Real-ESRGAN Compact and "
+    "SPAN, and this one too where the package spandrel is installed.": "这是 {1} 架构的放大模型。工作室可读取 ESRGAN、"
+    "Real-ESRGAN Compact 和 SPAN；安装了 spandrel 包后也可读取此架构。",
+    "This upscaler is not complete: {} is missing.": "此放大模型不完整：缺少 {1}。",
+    "This upscaler makes {} channels of {}; the studio's pictures have {}.": "此放大模型由 {2} 个通道生成 {1} 个通道；"
+    "工作室的图像有 {3} 个通道。",
+    "This upscaler ends with {} channels, which is no known scale.": "此放大模型以 {1} 个通道结束，"
+    "不是已知的放大倍数。",
+    "This Compact upscaler has no PReLU, and its file does not say which activation it has instead.": "此 Compact "
+    "放大模型没有 PReLU，而文件没有说明它使用哪种激活函数。",
+    "This ESRGAN makes pictures smaller, which is no upscaler.": "此 ESRGAN 会缩小图像，不是放大模型。",
+    "{} is no upscaler that is read here: its tensors have other names or shapes.": "{1} 不是这里能读取的放大模型："
+    "它的张量名称或形状不同。",
+    "{} cannot be read by {}: {}.": "{2} 无法读取 {1}：{3}。",
+    "{} makes {} channels of {}; the studio's pictures have {}.": "{1} 由 {3} 个通道生成 {2} 个通道；"
+    "工作室的图像有 {4} 个通道。",
+    "the name of an upscaler, or lanczos": "放大模型的名称，或 lanczos",
+    "{} for a picture of {}": "{1}（图像大小为 {2}）",
+    "a size that is at least the picture's": "不小于图像的尺寸",
+    "a result of at most {} pixels a side and {} million pixels": "结果每边最多 {1} 像素，总共最多 {2} 百万像素",
+    "{}, which makes pictures {} times as large,": "{1}（把图像放大 {2} 倍）",
+    "with it a picture of at most {} million pixels": "使用它时图像最多 {1} 百万像素",
+    "{}, a name of {} upscalers,": "{1}（{2} 个放大模型同名）",
+    "lanczos: there is no upscaler in the models folders": "lanczos：模型文件夹中没有放大模型",
+    "lanczos, or {}": "lanczos，或 {1}",
     "{} is no safety checker: {} is missing.": "{1} 不是安全检查器：缺少 {2}。",
     "{} is no safety checker: its tensors have other names or shapes.": "{1} 不是安全检查器：它的张量名称或形状不同。",
     "a {} file has at most {} pixels a side": "{1} 文件每边最多 {2} 像素",

@@ -16,6 +16,7 @@ from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Quota, Submission
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.questions import FewSteps, Question
+from studio.asked.upscale import Upscale
 from studio.ui.text import say
 from studio.web import guest_view
 from studio.web.access import EVERYBODY, PASSWORD, PROGRAMS, Access
@@ -31,6 +32,7 @@ VISITOR = Quota(jobs=4, images=32, steps=1000, pixels=8 * MEGAPIXEL, device_seco
 TOGETHER = Quota(jobs=40, images=320, steps=10_000, pixels=64 * MEGAPIXEL, device_seconds=45 * 60)
 MACHINE = Quota(jobs=48, images=384, steps=12_000, pixels=80 * MEGAPIXEL, device_seconds=50 * 60)
 WITHOUT_COOKIE = Quota(jobs=24)
+GUEST_UPSCALE_PIXELS = 4 * MEGAPIXEL  # of one enlarged picture: nobody counts the seconds that it takes
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ class LimitedEngine:
                 question = replace(question, models=rules.models)
                 if isinstance(question, orders.Tokens):
                     question = replace(question, wildcards=rules.wildcards)
+            case Upscale():
+                self._check_not_frozen()
+                question = replace(question, models=rules.models, most_pixels=GUEST_UPSCALE_PIXELS)
             case orders.WildcardNames():
                 question = replace(question, allowed=question.allowed and rules.wildcards)
             case orders.Speed() if not self._may_name(question.checkpoint, rules):
@@ -138,10 +143,13 @@ class LimitedEngine:
             check_text(text, rules, field=field)
         return await self._engine.ask(question, owner=owner)
 
-    def _check_picture(self, question: FewSteps, rules: Rules) -> None:
-        """A picture that a question makes is bound by what binds a run. Raises InvalidRequest or Refused."""
+    def _check_not_frozen(self) -> None:
         if self.board.now.frozen:
             raise Refused(say("share.frozen"), kind="unavailable")
+
+    def _check_picture(self, question: FewSteps, rules: Rules) -> None:
+        """A picture that a question makes is bound by what binds a run. Raises InvalidRequest or Refused."""
+        self._check_not_frozen()
         if rules.safety_checker:  # nothing is shown that it has not looked at
             raise Refused(Message("The owner of this studio has the safety checker on, which looks at runs only."))
         with_locked(question.request, rules)

@@ -49,6 +49,15 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> Any:
     return ModelCheckpoint
 
 
+def test_an_upscalers_average_is_taken_of_what_its_file_holds(tmp_path: Path, target: Path) -> None:
+    other = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+    torch.save({"params": other, "params_ema": WEIGHTS}, tmp_path / "RealESRGAN_x4plus.pth")
+    convert(tmp_path / "RealESRGAN_x4plus.pth", target)
+    found = load_file(target)
+    assert set(found) == set(WEIGHTS)
+    assert all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", *slow("model.ckpt", "model.SafeTensors", "model.bin")])
 def test_a_training_checkpoint_becomes_its_weights(tmp_path: Path, target: Path, lightning: Any, name: str) -> None:
     source = tmp_path / name

@@ -27,6 +27,7 @@ from studio.checkpoints.memo import FOLDER, Memo
 from studio.checkpoints.palette import palette
 from studio.engine.models import ModelService
 from tests.checkpoints.test_catalog import folder
+from tests.diffusion.published_upscalers import PublishedCompact
 from tests.tiny import save_tiny_checkpoint, tiny_components
 from tests.tiny_control import save_tiny_controlnet
 
@@ -49,26 +50,35 @@ def by_name(catalog: Catalog, **refresh: bool) -> dict[str, Entry]:
 
 A1111 = (
     "models/Stable-diffusion/sub/deep", "models/VAE", "models/Lora", "embeddings", "models/VAE-approx",
-    "models/ControlNet",
+    "models/ControlNet", "models/ESRGAN",
 )  # fmt: skip
 COMFY = (
     "models/checkpoints/sub/deep", "models/vae", "models/loras", "models/embeddings", "models/vae_approx",
-    "models/controlnet",
+    "models/controlnet", "models/upscale_models",
 )  # fmt: skip
 OURS = tuple(name.removeprefix("models/") for name in COMFY)
-KINDS = ("checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet")
+KINDS = ("checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "upscaler")
 
 
 @pytest.mark.parametrize("layout", [A1111, COMFY, OURS], ids=["a1111", "comfyui", "ours"])
 def test_every_layout_is_understood(tmp_path: Path, layout: tuple[str, ...]) -> None:
     for place, kind in zip(layout, KINDS):
         weights(tmp_path / "ui" / place / f"{kind}.safetensors")
-    weights(tmp_path / "ui" / "models" / "ESRGAN" / "not-listed.safetensors")
+    weights(tmp_path / "ui" / "models" / "LDSR" / "not-listed.safetensors")
     (tmp_path / "ui" / "models" / "checkpoints" / "notes.txt").parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "ui" / "models" / "checkpoints" / "notes.txt").write_text("no model")
     found = by_name(Catalog([tmp_path / "ui"]))
     assert {name: entry.facts.kind for name, entry in found.items()} == {kind: kind for kind in KINDS}
     assert found["checkpoint"].file.where == f"ui/{layout[0]}"
+
+
+@pytest.mark.parametrize("folder", ["upscalers", "upscale_models", "ESRGAN", "RealESRGAN", "models/RealESRGAN"])
+def test_upscalers_lie_beside_anything(tmp_path: Path, folder: str) -> None:
+    weights(tmp_path / folder / "4x.safetensors", PublishedCompact().state_dict())
+    weights(tmp_path / "mine" / "lines.safetensors", LORA)
+    found = by_name(Catalog([tmp_path]))
+    assert (found["4x"].facts.kind, found["4x"].facts.scale, found["4x"].usable) == ("upscaler", 4, False)
+    assert found["lines"].facts.kind == "lora"
 
 
 def test_a_folder_of_ones_own_is_told_by_the_headers(tmp_path: Path) -> None:

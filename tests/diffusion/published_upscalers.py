@@ -59,7 +59,9 @@ class Shortcut(nn.Module):
 class OldEsrgan(nn.Module):
     """The sequence of 2018: "model.1.sub.0.RDB1.conv1.0.weight"."""
 
-    def __init__(self, nf: int = 8, nb: int = 2, gc: int = 4, ups: int = 2, plus: bool = False, colours: int = 3) -> None:
+    def __init__(
+        self, nf: int = 8, nb: int = 2, gc: int = 4, ups: int = 2, plus: bool = False, colours: int = 3
+    ) -> None:
         super().__init__()
         trunk = [OldGroup(nf, gc, plus) for _ in range(nb)] + [nn.Conv2d(nf, nf, 3, 1, 1)]
         layers: list[nn.Module] = [nn.Conv2d(colours, nf, 3, 1, 1), Shortcut(nn.Sequential(*trunk))]

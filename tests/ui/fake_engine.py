@@ -23,13 +23,14 @@ from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.questions import Question
 from studio.asked.requests import Request
 from studio.asked.resolved import with_suitable_values
+from studio.asked.upscale import Upscale
 from studio.engine.comparisons import ComparisonJob
 from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.picture import decode
 from studio.picture.gallery import Gallery
 from tests.ui.fake_models import CATALOG, SUITS, FakeModels
-from tests.ui.fake_pictures import Drawing, RecordedStep, answer, recording
+from tests.ui.fake_pictures import Drawing, RecordedStep, answer, enlarge, recording
 
 
 class Asked(NamedTuple):
@@ -163,6 +164,8 @@ class FakeEngine:
                 return self._tree(self._book.get(question.job_id, owner=owner))
             case orders.Work():
                 return self._book.work()
+            case Upscale():
+                return enlarge(question)
             case Question():
                 return answer(question)
         return self.models.ask(question)

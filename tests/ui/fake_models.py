@@ -125,6 +125,8 @@ MODELS = (
            lends_vae_to=("sd1", "sd2")),
     _model("ink-lines", kind="lora", state="usable", where="models/loras", family="sdxl", size_bytes=218 * 2**20,
            trigger="ink lines"),
+    _model("small-world-4x", kind="upscaler", state="usable", where="models/upscalers", size_bytes=1_240_000,
+           architecture="Real-ESRGAN Compact", scale=4),
 )  # fmt: skip
 
 

@@ -20,12 +20,14 @@ from safetensors.numpy import save
 
 from studio.answered.engine import Answer, Refused
 from studio.answered.events import Failed, FailureKind, Finished, Picture, Preview, Started, Step, Stopped
+from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import parse_prompt
 from studio.asked.questions import DecodedStart, NoisedStart, Question
 from studio.asked.resolved import resolve
 from studio.asked.schedulers import evaluations
+from studio.asked.upscale import Upscale
 from studio.engine.jobs import Job
-from studio.picture import infotext, metadata
+from studio.picture import decode, enlarged, infotext, metadata
 from studio.picture.gallery import Gallery
 from tests.ui.fake_models import SUITS
 
@@ -34,6 +36,19 @@ FAILURES: dict[str, tuple[FailureKind, str]] = {
     "fail: disk": ("disk", "The picture could not be saved: the disk is full. Free some space and try again."),
 }
 RecordedStep = tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, float]]
+
+
+def enlarge(order: Upscale) -> Answer:
+    """By Lanczos, whatever upscaler is named, and its name in the file. Raises as an engine."""
+    if order.problems():
+        raise InvalidRequest(*order.problems())
+    if order.upscaler.casefold() not in ("lanczos", "small-world-4x"):
+        raise InvalidRequest(Problem("upscaler", repr(order.upscaler), "lanczos, or one of small-world-4x"))
+    picture = decode.read_picture(order.image)
+    whole, shown = order.sizes(picture.size)
+    result = enlarged.to_size(picture, whole, shown)
+    content = enlarged.png(result, order.image, whole[0] / picture.width, order.upscaler)
+    return Answer(content=content, media_type="image/png")
 
 
 class Drawing:

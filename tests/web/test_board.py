@@ -19,6 +19,7 @@ from studio.asked.guest_rules import Rules
 from studio.asked.orders import ModelList, ModelPicture, PrepareCheckpoint, Speed, SubmitRun, Tokens
 from studio.asked.problems import InvalidRequest
 from studio.asked.questions import Architecture, FewSteps, LossCurve
+from studio.asked.upscale import MAX_PIXELS, Upscale
 from studio.ui.text import say
 from studio.web.access import Access
 from studio.web.board import NAME, Board, Decisions
@@ -174,6 +175,16 @@ def test_a_picture_that_a_question_makes_is_bound_by_what_binds_a_run(studio: St
     studio.board.decide({"safety_checker": False, "frozen": True})
     with pytest.raises(Refused):
         studio.ask(question)
+
+
+def test_a_guest_enlarges_with_what_they_may_use_and_not_while_the_studio_is_frozen(studio: Studio) -> None:
+    studio.ask(Upscale(image=b"x", upscaler="4x"))
+    (asked,) = studio.inner.asked
+    assert asked.models == (BUILT_IN.id, MODELS[5].id)
+    assert asked.most_pixels < MAX_PIXELS
+    studio.board.decide({"frozen": True})
+    with pytest.raises(Refused):
+        studio.ask(Upscale(image=b"x"))
 
 
 def test_a_guests_job_carries_the_rules_and_the_owners_none(studio: Studio) -> None:

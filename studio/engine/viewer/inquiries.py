@@ -1,7 +1,7 @@
 """Questions that wait for the engine's thread: taken in from any thread, worked on in slices between ticks.
 
-No torch. An answer is a generator that yields after each slice of work (one model call) and returns the answer, so a
-question never holds up the pictures of others for longer than one call.
+No torch. An answer is a generator that yields after each slice of work (one model call, one tile of a picture that is
+enlarged) and returns the answer, so a question never holds up the pictures of others for longer than one call.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image
 
 from studio.answered.engine import Answer, Refused
 from studio.asked.messages import Message
 from studio.asked.questions import Question
+from studio.asked.upscale import Upscale
+from studio.checkpoints.catalog import Entry
 from studio.engine.forks import Fork
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ logger = logging.getLogger(__name__)
 WAITING = 32
 WAITING_OF_ONE = 4
 
-Slices = Generator[None, None, Answer]
+Result: TypeAlias = Answer | Image.Image  # an enlarged picture is written to its file on another thread
+Slices = Generator[None, None, Result]
 Denoise = Callable[[Sequence["UnetCall"]], "torch.Tensor"]  # the calls of several lanes as one: a row per row of them
 
 
@@ -39,11 +42,12 @@ Denoise = Callable[[Sequence["UnetCall"]], "torch.Tensor"]  # the calls of sever
 class Inquiry:
     """One question with its picture decoded or its evaluation found, and the promise of an answer."""
 
-    question: Question
+    question: Question | Upscale
     owner: str
     picture: Image.Image | None = None
     fork: Fork | None = None  # what is asked about, for a question about a recorded evaluation
-    future: Future[Answer] = field(default_factory=Future)
+    upscaler: Entry | None = None  # the file that enlarges the picture, for an `Upscale`
+    future: Future[Result] = field(default_factory=Future)
     slices: Slices | None = None
 
 
@@ -100,7 +104,7 @@ class Inquiries:
             _settle(inquiry.future, error=Refused(Message("The studio is closing."), kind="unavailable"))
 
 
-def _settle(future: Future[Answer], *, answer: Answer | None = None, error: Exception | None = None) -> None:
+def _settle(future: Future[Result], *, answer: Result | None = None, error: Exception | None = None) -> None:
     if not future.set_running_or_notify_cancel():  # whoever asked has gone
         return
     if answer is not None:

@@ -83,13 +83,27 @@ def schedulers() -> list[dict[str, Any]]:
     ]
 
 
-def upscalers() -> list[dict[str, Any]]:
+def upscalers(models: Sequence[Model]) -> list[dict[str, Any]]:
     """/sdapi/v1/upscalers: those that are no latent ones."""
+    nothing = {"model_path": None, "model_url": None}
+    usable = [one for one in models if one.kind == "upscaler" and one.state == "usable"]
     return [
-        {"name": label, "model_name": None, "model_path": None, "model_url": None, "scale": 4}
-        for name, label in HIRES_UPSCALERS.items()
-        if name != "latent"
+        *(
+            {"name": label, "model_name": None, **nothing, "scale": 4}
+            for name, label in HIRES_UPSCALERS.items()
+            if name != "latent"
+        ),
+        *(
+            {"name": one.name, "model_name": one.facts.architecture, **nothing, "scale": one.facts.scale or 4}
+            for one in usable
+        ),
     ]
+
+
+def realesrgan_models(models: Sequence[Model]) -> list[dict[str, Any]]:
+    """/sdapi/v1/realesrgan-models: the learned upscalers that are installed."""
+    usable = [one for one in models if one.kind == "upscaler" and one.state == "usable"]
+    return [{"name": one.name, "path": _file(one), "scale": one.facts.scale or 4} for one in usable]
 
 
 def latent_upscalers() -> list[dict[str, str]]:

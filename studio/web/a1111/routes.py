@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.engine import Engine, Refused, UnknownJob
+from studio.answered.engine import Answer, Engine, Refused, UnknownJob
 from studio.answered.errors import ApiError, error_of, error_of_job, error_of_status
 from studio.answered.events import Failed, Finished, Picture, Stopped
 from studio.answered.models import Model
@@ -29,7 +29,7 @@ from studio.picture.gallery import Gallery
 from studio.picture.metadata import texts_of
 from studio.picture.styles import Styles
 from studio.web import base64_pictures, guard, picture_bodies
-from studio.web.a1111 import answers, files, listings, options, reading
+from studio.web.a1111 import answers, extras, files, listings, options, reading
 from studio.web.a1111.running import Run, Runs
 from studio.web.api.errors import ErrorForm
 from studio.web.interfaces import Interface
@@ -71,18 +71,18 @@ class A1111:
             "sd-vae": listings.vaes,
             "loras": listings.loras,
             "embeddings": listings.embeddings,
+            "upscalers": listings.upscalers,
+            "realesrgan-models": listings.realesrgan_models,
         }
         constants: dict[str, object] = {
             "samplers": listings.samplers(),
             "schedulers": listings.schedulers(),
-            "upscalers": listings.upscalers(),
             "latent-upscale-modes": listings.latent_upscalers(),
             "scripts": {"txt2img": [], "img2img": []},
             "script-info": [],
             "cmd-flags": {"api": True},  # nothing else of how this studio was started is anybody's business
             "hypernetworks": [],
             "face-restorers": [],
-            "realesrgan-models": [],
         }
         self.router = Router(
             [
@@ -91,6 +91,7 @@ class A1111:
                 _route("progress", self.progress),
                 _route("interrupt", self.interrupt, "POST"),
                 _route("png-info", self.png_info, "POST"),
+                _route("extra-single-image", self.enlarge, "POST"),
                 _route("options", self.options, "GET", "POST"),
                 _route("prompt-styles", self.prompt_styles),
                 *(_route(name, partial(self.models, form=form)) for name, form in forms_of_models.items()),
@@ -170,6 +171,16 @@ class A1111:
             data = await run_in_threadpool(base64_pictures.read, "image", body.get("image"))
             return _json(answers.png_info(await run_in_threadpool(texts_of, data)))
 
+    async def enlarge(self, request: Request) -> Response:
+        """POST /sdapi/v1/extra-single-image: a picture, enlarged. It is the caller's alone and not saved here."""
+        async with picture_bodies.room_for(request, self.room):
+            order = await run_in_threadpool(extras.read, await picture_bodies.read(request))
+            try:
+                enlarged: Answer = await self.engine.ask(order, owner=request.headers[HEADER])
+            except InvalidRequest as error:
+                raise extras.refusal(error) from None
+        return _json(await run_in_threadpool(extras.answer, enlarged.content))
+
     async def options(self, request: Request) -> Response:
         """GET /sdapi/v1/options; POST {name: value}: this visitor's own."""
         owner = request.headers[HEADER]
@@ -190,7 +201,7 @@ class A1111:
         return _json(listings.styles(await run_in_threadpool(self.styles.of, visitor_of(request))))
 
     async def models(self, request: Request, *, form: Callable[[Sequence[Model]], Any]) -> Response:
-        """GET /sdapi/v1/sd-models, sd-vae, loras, embeddings."""
+        """GET /sdapi/v1/sd-models, sd-vae, loras, embeddings, upscalers, realesrgan-models."""
         return _json(form((await self.engine.ask(ModelList(), owner=request.headers[HEADER])).models))
 
     async def constant(self, request: Request, *, value: object) -> Response:

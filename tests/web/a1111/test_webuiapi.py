@@ -136,6 +136,47 @@ def test_a_caller_who_leaves_stops_the_run(served: Serving, tmp_path: Path) -> N
             time.sleep(0.02)
 
 
+def test_a_picture_is_enlarged_and_keeps_its_settings(api: WebUIApi) -> None:
+    picture = make(api, seed=7).image
+    result = api.extra_single_image(picture, upscaler_1="small-world-4x", upscaling_resize=4)
+    assert result.image.size == (512, 512)
+    text = result.image.text["parameters"]
+    assert text.startswith("a red apple\nSteps: 4,")
+    assert text.endswith("Postprocess upscale by: 4, Postprocess upscaler: small-world-4x")
+    cut = api.extra_single_image(
+        picture, upscaler_1="Lanczos", resize_mode=1, upscaling_resize_w=300, upscaling_resize_h=200
+    )
+    assert cut.image.size == (300, 200)
+    whole = api.extra_single_image(
+        picture, upscaler_1="Lanczos", resize_mode=1, upscaling_resize_w=300, upscaling_resize_h=200,
+        upscaling_crop=False,
+    )  # fmt: skip
+    assert whole.image.size == (300, 300)
+    assert api.extra_single_image(picture, upscaler_1="None").image.size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"upscaler_1": "R-ESRGAN 4x+"}, "upscaler_1"),
+        ({"upscaler_1": "Lanczos", "upscaling_resize": 9}, "upscaling_resize"),
+        ({"upscaler_1": "Lanczos", "upscaling_resize": "twice"}, "upscaling_resize"),
+        ({"upscaler_1": "Lanczos", "resize_mode": 2}, "resize_mode"),
+        ({"upscaler_1": "Lanczos", "resize_mode": 1, "upscaling_resize_w": 64}, "upscaling_resize_w"),
+        ({"upscaler_1": "Lanczos", "gfpgan_visibility": 0.5}, "gfpgan_visibility"),
+        ({"upscaler_1": "Lanczos", "codeformer_visibility": 1}, "codeformer_visibility"),
+        ({"upscaler_1": 3}, "upscaler_1"),
+        (
+            {"upscaler_1": "Lanczos", "upscaler_2": "small-world-4x", "extras_upscaler_2_visibility": 0.5},
+            "upscaler_2",
+        ),
+    ],
+)
+def test_what_cannot_be_enlarged_is_named_by_its_field(api: WebUIApi, fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(RuntimeError, match=f"422.*{name}: "):
+        api.extra_single_image(small(), **fields)
+
+
 def test_lists(api: WebUIApi) -> None:
     assert api.util_get_model_names()[:2] == ["bare", "dreamland-xl"]
     models = {one["model_name"]: one for one in api.get_sd_models()}
@@ -143,7 +184,8 @@ def test_lists(api: WebUIApi) -> None:
     assert "old-model" not in models
     assert {"DPM++ 2M", "Euler a", "PLMS", "DDIM"} <= set(api.util_get_sampler_names())
     assert {"automatic", "karras", "sgm_uniform", "align_your_steps"} <= set(api.util_get_scheduler_names())
-    assert [one["name"] for one in api.get_upscalers()] == ["Lanczos"]
+    assert [(one["name"], one["scale"]) for one in api.get_upscalers()] == [("Lanczos", 4), ("small-world-4x", 4)]
+    assert [one["name"] for one in api.get_realesrgan_models()] == ["small-world-4x"]
     assert [one["name"] for one in api.get_latent_upscale_modes()] == ["Latent"]
     assert api.get_sd_vae() == [{"model_name": "soft-vae", "filename": "soft-vae"}]
     assert [one["name"] for one in api.get_loras()] == ["ink-lines"]

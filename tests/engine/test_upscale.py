@@ -1,0 +1,179 @@
+"""A picture is enlarged by the engine: at any factor, beside the runs, and refused in a sentence where it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import save_file
+
+from studio.answered.codec import decode, encode
+from studio.answered.engine import Answer, Refused
+from studio.answered.events import Finished
+from studio.asked.problems import InvalidRequest
+from studio.asked.upscale import MAX_NETWORK_PIXELS, Upscale
+from studio.engine.engine import DiffusionEngine
+from studio.engine.local import LocalEngine
+from studio.picture.gallery import Gallery
+from tests.diffusion.published_upscalers import NewEsrgan, OldEsrgan, PublishedCompact
+from tests.engine.conftest import Calls, MakeDevice, ask, outcome
+from tests.tiny import save_tiny_checkpoint
+
+
+def put(path: Path, module: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path)
+
+
+def nothing_added(module: PublishedCompact) -> PublishedCompact:
+    """Its pictures are the nearest pixels."""
+    for parameter in module.body[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    return module
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    save_tiny_checkpoint(folder / "checkpoints" / "tiny")
+    put(folder / "upscalers" / "nearest-4x.safetensors", nothing_added(PublishedCompact(4)))
+    put(folder / "ESRGAN" / "old-2x.safetensors", OldEsrgan(ups=1))
+    put(folder / "upscale_models" / "grey.safetensors", OldEsrgan(colours=1))
+    return folder
+
+
+@pytest.fixture
+def engine(models: Path, tmp_path: Path, make_device: MakeDevice) -> Iterator[DiffusionEngine]:
+    engine = DiffusionEngine([models], Gallery(tmp_path / "outputs"), preload=None, make_device=make_device)
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def file(width: int = 40, height: int = 24, text: str = "") -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    info, data = PngInfo(), io.BytesIO()
+    if text:
+        info.add_text("parameters", text)
+    Image.fromarray(pixels).save(data, "PNG", pnginfo=info)
+    return data.getvalue()
+
+
+def blank(width: int, height: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (width, height)).save(data, "PNG")
+    return data.getvalue()
+
+
+def enlarge(engine: DiffusionEngine, **values: Any) -> Image.Image:
+    order = decode(encode(Upscale(**{"image": file(), **values})))  # as an engine in another process gets it
+    answer = asyncio.run(LocalEngine(engine).ask(order, owner="anna"))
+    assert isinstance(answer, Answer)
+    assert answer.media_type == "image/png"
+    return Image.open(io.BytesIO(answer.content))
+
+
+def test_the_network_makes_its_scale_and_lanczos_the_rest(engine: DiffusionEngine) -> None:
+    original = np.asarray(Image.open(io.BytesIO(file())))
+    large = enlarge(engine, upscaler="nearest-4x", factor=4)
+    assert np.array_equal(np.asarray(large), original.repeat(4, 0).repeat(4, 1))
+    shrunk = enlarge(engine, upscaler="Nearest-4x.safetensors", factor=2.5)
+    expected = large.resize((100, 60), Image.Resampling.LANCZOS)
+    assert np.array_equal(np.asarray(shrunk), np.asarray(expected))
+    assert enlarge(engine, upscaler="old-2x", factor=3).size == (120, 72)
+    assert enlarge(engine, upscaler="lanczos", factor=1.5).size == (60, 36)
+    assert enlarge(engine, upscaler="nearest-4x", width=64, height=64).size == (64, 64)
+    assert enlarge(engine, upscaler="nearest-4x", width=64, height=64, crop=False).size == (107, 64)
+    assert asyncio.run(LocalEngine(engine).ask(Upscale(image=file()))).media_type == "image/png"
+
+
+def test_what_the_original_says_of_itself_stays(engine: DiffusionEngine) -> None:
+    image = file(text="a cat\nSteps: 4, Size: 40x24")
+    text = enlarge(engine, image=image, upscaler="nearest-4x", factor=2).text["parameters"]  # type: ignore[attr-defined]
+    assert text == ("a cat\nSteps: 4, Size: 40x24, Postprocess upscale by: 2, Postprocess upscaler: nearest-4x")
+
+
+def test_its_memory_is_counted_and_it_can_be_let_go(engine: DiffusionEngine) -> None:
+    enlarge(engine, upscaler="old-2x")
+
+    def upscaler() -> Any:
+        return next(one for one in engine.models.listing() if one.name == "old-2x")
+
+    assert (upscaler().kind, upscaler().place, upscaler().facts.architecture) == ("upscaler", "device", "ESRGAN")
+    engine.models.unload(upscaler().id)
+    for _ in range(200):
+        if upscaler().place == "disk":
+            break
+        asyncio.run(asyncio.sleep(0.02))
+    assert upscaler().place == "disk"
+
+
+def test_runs_go_on_between_its_tiles(engine: DiffusionEngine, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    from studio.diffusion import upscaling
+
+    monkeypatch.setattr(upscaling, "OPERATIONS", {"cpu": 1.0, "other": 1.0})  # tiles of the least size
+    before = len(calls.rows)
+    job = engine.submit(ask(num_inference_steps=6), owner="bert")
+    picture = enlarge(engine, image=file(400, 300), upscaler="nearest-4x", factor=4)
+    assert picture.size == (1600, 1200)
+    assert isinstance(outcome(engine, job, "bert"), Finished)
+    assert len(calls.rows) > before
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"upscaler": "absent"}, "upscaler: 'absent' is not allowed. Allowed: lanczos, or one of"),
+    ({"upscaler": "grey"}, "grey.*makes 1 channels of 1; the studio's pictures have 3"),
+    ({"upscaler": "nearest-4x", "factor": 0.5}, "factor: 0.5 .* numbers from 1 to 8"),
+    ({"upscaler": "nearest-4x", "factor": float("nan")}, "factor: nan"),
+    ({"image": b""}, "image: nothing"),
+    ({"image": b"no picture"}, "image: "),
+    ({"width": 64}, "height: None"),
+    ({"width": 16, "height": 16}, "width: .* at least the picture's"),
+    ({"width": 30_000, "height": 30_000}, "width: 30000 .* to 16384"),
+    ({"image": blank(4000, 3000), "factor": 8}, "factor: 8 for a picture of 4000x3000 .* 16,384 pixels a side"),
+    ({"image": file(100, 50), "most_pixels": 10_000}, "factor: 2 for a picture of 100x50"),
+    ({"upscaler": ""}, "upscaler: ''"),
+]
+
+
+def test_what_cannot_be_enlarged_is_one_sentence(engine: DiffusionEngine) -> None:
+    for values, sentence in REFUSED:
+        with pytest.raises(InvalidRequest, match=sentence):
+            enlarge(engine, **values)
+
+
+def test_a_picture_that_the_network_would_make_too_large_is_refused_before_it_is_begun() -> None:
+    order = Upscale(image=b"x", upscaler="4x", factor=1)
+    order.check_network((4096, 4096), 4)
+    assert MAX_NETWORK_PIXELS == 4096 * 4096 * 16
+    with pytest.raises(InvalidRequest, match=r"at most 16\.8 million pixels"):
+        order.check_network((4100, 4096), 4)
+
+
+def test_an_upscaler_that_may_not_be_named_is_not_there(engine: DiffusionEngine) -> None:
+    ids = {one.name: one.id for one in engine.models.listing()}
+    assert enlarge(engine, upscaler="old-2x", models=(ids["old-2x"],)).size == (80, 48)
+    with pytest.raises(InvalidRequest, match="one of old-2x\\.") as error:
+        enlarge(engine, upscaler="nearest-4x", models=(ids["old-2x"],))
+    assert "grey" not in str(error.value)
+    with pytest.raises(InvalidRequest, match="lanczos: there is no upscaler"):
+        enlarge(engine, upscaler="nearest-4x", models=())
+
+
+def test_a_file_that_is_damaged_or_replaced_is_noticed(engine: DiffusionEngine, models: Path) -> None:
+    enlarge(engine, upscaler="nearest-4x", factor=4)
+    put(models / "upscalers" / "nearest-4x.safetensors", NewEsrgan(2))
+    assert enlarge(engine, upscaler="nearest-4x", factor=2).size == (80, 48)
+    broken = NewEsrgan(2)
+    broken.conv_hr.weight.data[:] = float("inf")
+    put(models / "upscalers" / "nearest-4x.safetensors", broken)
+    with pytest.raises(Refused, match=r"nearest-4x\.safetensors holds values that are not numbers"):
+        enlarge(engine, upscaler="nearest-4x", factor=2)
