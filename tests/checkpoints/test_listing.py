@@ -74,7 +74,8 @@ def test_every_layout_is_understood(tmp_path: Path, layout: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("folder", ["upscalers", "upscale_models", "ESRGAN", "RealESRGAN", "models/RealESRGAN"])
 def test_upscalers_lie_beside_anything(tmp_path: Path, folder: str) -> None:
-    weights(tmp_path / folder / "4x.safetensors", PublishedCompact().state_dict())
+    upscaler = {name: value.numpy() for name, value in PublishedCompact().state_dict().items()}
+    weights(tmp_path / folder / "4x.safetensors", upscaler)
     weights(tmp_path / "mine" / "lines.safetensors", LORA)
     found = by_name(Catalog([tmp_path]))
     assert (found["4x"].facts.kind, found["4x"].facts.scale, found["4x"].usable) == ("upscaler", 4, False)

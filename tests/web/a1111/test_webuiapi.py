@@ -162,7 +162,10 @@ def test_a_picture_is_enlarged_and_keeps_its_settings(api: WebUIApi) -> None:
         ({"upscaler_1": "Lanczos", "upscaling_resize": 9}, "upscaling_resize"),
         ({"upscaler_1": "Lanczos", "upscaling_resize": "twice"}, "upscaling_resize"),
         ({"upscaler_1": "Lanczos", "resize_mode": 2}, "resize_mode"),
-        ({"upscaler_1": "Lanczos", "resize_mode": 1, "upscaling_resize_w": 64}, "upscaling_resize_w"),
+        (
+            {"upscaler_1": "Lanczos", "resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64},
+            "upscaling_resize_w",
+        ),
         ({"upscaler_1": "Lanczos", "gfpgan_visibility": 0.5}, "gfpgan_visibility"),
         ({"upscaler_1": "Lanczos", "codeformer_visibility": 1}, "codeformer_visibility"),
         ({"upscaler_1": 3}, "upscaler_1"),
