@@ -46,7 +46,7 @@ class ModelFacts:
     native_width: int | None = None
     native_height: int | None = None
     title: str = ""  # from metadata, or what its folder calls itself
-    alias: str = ""  # another name of a LoRA: what its trainer called it
+    alias: str = ""  # another name of a LoRA or an upscaler: what its trainer called it
     trigger: str = ""  # a LoRA's or an embedding's word, from metadata
     metadata: tuple[tuple[str, str], ...] = ()  # modelspec and training notes, shortened
     has_picture: bool = False  # in its metadata

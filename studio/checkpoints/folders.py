@@ -50,6 +50,7 @@ INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
 COMPONENT = "config.json"  # what makes a folder in a vae or controlnet folder a diffusers VAE or ControlNet
 OWN_CONTROL = "control-"  # how the folder of a ControlNet begins that lies in the built-in checkpoint's own folder
 OWN_LORAS = "lora"  # the folder of the LoRAs that lie in it
+OWN_UPSCALERS = "upscaler"  # of the upscalers
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def walk(models_dirs: Sequence[Path], built_in: str) -> Iterator[ModelFile]:
         if (folder / INDEX).is_file() and _is_first_visit(folder, visited_folders):
             yield _folder(folder, root, "checkpoint", roots)
             yield from _own_controls(folder, root, roots)
-            yield from _own_loras(folder, root, roots)
+            yield from _own_files(folder, OWN_LORAS, "lora", root, roots)
+            yield from _own_files(folder, OWN_UPSCALERS, "upscaler", root, roots)
     for root in models_dirs:
         bases = [root, root / "models"]
         layout_folders = [child for base in bases for child in _children(base) if child.name.lower() in LAYOUT]
@@ -113,9 +115,11 @@ def _own_controls(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterat
             yield replace(_folder(folder, root, "controlnet", roots), owner=checkpoint.as_posix())
 
 
-def _own_loras(checkpoint: Path, root: Path, roots: Sequence[Path]) -> Iterator[ModelFile]:
-    """The LoRAs that a checkpoint's folder brings along."""
-    for file in _walk(checkpoint / OWN_LORAS, root, "lora", roots, set(), 1):
+def _own_files(checkpoint: Path, name: str, kind: ModelKind, root: Path, roots: Sequence[Path]) -> Iterator[ModelFile]:
+    """What of a kind a checkpoint's folder brings along, in the folder of this name."""
+    if not (checkpoint / name).is_dir():
+        return
+    for file in _walk(checkpoint / name, root, kind, roots, set(), 1):
         yield replace(file, owner=checkpoint.as_posix())
 
 
@@ -200,7 +204,9 @@ def _folder(folder: Path, root: Path, kind: ModelKind, roots: Sequence[Path]) ->
     """A diffusers folder; its weights and JSON files stand for it, so that a change of any of them is a change."""
     size, newest, newest_change, outside = 0, 0, 0, not _inside(folder, roots)
     parts = [
-        entry for entry in _children(folder) if entry.is_dir() and not entry.name.startswith((OWN_CONTROL, OWN_LORAS))
+        entry
+        for entry in _children(folder)
+        if entry.is_dir() and not entry.name.startswith((OWN_CONTROL, OWN_LORAS, OWN_UPSCALERS))
     ]
     outside = outside or any(part.is_symlink() and not _inside(Path(part.path), roots) for part in parts)
     for part in [] if outside else [folder, *(Path(part.path) for part in parts)]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from studio.checkpoints.catalog import Entry
+from studio.checkpoints.folders import OWN_UPSCALERS
 from studio.checkpoints.inspect import BadCheckpoint, read_whole_header
 from studio.checkpoints.memo import Memo
 
@@ -37,7 +38,9 @@ def weights_files(entry: Entry) -> list[Path]:
     """The files that are hashed for an entry: itself, or a folder's weights in the order of their names."""
     if not entry.file.is_folder:
         return [entry.path]
-    return sorted(entry.path.rglob("*.safetensors"), key=lambda f: f.relative_to(entry.path).as_posix())
+    files = {f.relative_to(entry.path).as_posix(): f for f in entry.path.rglob("*.safetensors")}
+    # An upscaler comes after the picture: with or without it this is the same checkpoint.
+    return [files[name] for name in sorted(files) if not name.startswith(f"{OWN_UPSCALERS}/")]
 
 
 class Hasher:

@@ -92,7 +92,8 @@ def as_upscaler(facts: ModelFacts, header: Header, name: str) -> ModelFacts | No
     except BadCheckpoint as error:
         return replace(facts, kind="upscaler", reason=str(error))
     if layout is not None:
-        return replace(facts, kind="upscaler", architecture=NETWORKS[layout.network], scale=layout.scale)
+        architecture = NETWORKS[layout.network]
+        return replace(facts, kind="upscaler", architecture=architecture, scale=layout.scale, alias=facts.title)
     other = other_architecture(header.tensors)
     if other is None:
         return None

@@ -20,7 +20,7 @@ MARGIN = 16  # pixels at most that are cut off a tile again; Real-ESRGAN's own p
 RAMP = 8  # pixels in which a tile passes into the next
 GRID = 4  # tiles begin on it: networks that make channels of pixels do so four by four at most
 OPERATIONS = {"cpu": 3e11, "other": 1e13}  # multiplications of a tile, so that nobody waits longer than for its end
-SIDES = (96, 768)  # pixels of a tile, the least and the most
+SIDES = (96, 768)  # pixels of a tile, the least and the most: more than four margins and twice RAMP
 
 
 class Upscaler(Protocol):
@@ -69,21 +69,20 @@ def _passing(places: torch.Tensor, begin: int, end: int, margin: int) -> torch.T
     return ((places - low) / (high - low)).clamp(0, 1)
 
 
-def tile_side(network: torch.nn.Module, margin: int, device: torch.device) -> int:
+def tile_side(network: torch.nn.Module, device: torch.device) -> int:
     """Pixels of a tile for this network: as many as OPERATIONS allows."""
     most = OPERATIONS["cpu" if device.type == "cpu" else "other"] / weights_per_pixel(network)
-    side = int(min(max(most**0.5, SIDES[0]), SIDES[1]))
-    return max(side, 4 * margin + 2 * RAMP + GRID) // GRID * GRID
+    return int(min(max(most**0.5, SIDES[0]), SIDES[1])) // GRID * GRID
 
 
 @torch.inference_mode()
 def enlarged(
-    network: Any, picture: Image.Image, device: torch.device, side: int | None = None, margin: int | None = None
+    network: Any, picture: Image.Image, device: torch.device, side: int | None = None
 ) -> Generator[float, None, Image.Image]:
-    """The picture `network.scale` times as large. Yields after each tile which part of all is done. `side`, `margin`:
-    pixels of a tile, and of what is cut off it; None: what suits the network."""
-    margin = min(network.reach, MARGIN) if margin is None else margin
-    side = tile_side(network, margin, device) if side is None else side
+    """The picture `network.scale` times as large. Yields after each tile which part of all is done. `side`: pixels of
+    a tile, at least the first of SIDES; None: as many as suit the network."""
+    margin = min(network.reach, MARGIN)
+    side = tile_side(network, device) if side is None else side
     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     scale, (height, width) = network.scale, pixels.shape[1:]
     rows, columns = (spans(length, side, margin, scale) for length in (height, width))

@@ -128,6 +128,43 @@ def test_runs_go_on_between_its_tiles(engine: DiffusionEngine, calls: Calls, mon
     assert len(calls.rows) > before
 
 
+def test_tiles_that_do_not_fit_into_memory_are_made_smaller(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.diffusion.upscaler_networks import Compact
+
+    whole, sides = Compact.forward, []
+
+    def small_memory(self: Compact, pictures: torch.Tensor) -> torch.Tensor:
+        sides.append(max(pictures.shape[-2:]))
+        if sides[-1] > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, pictures)
+
+    monkeypatch.setattr(Compact, "forward", small_memory)
+    image = file(500, 120)
+    original = np.asarray(Image.open(io.BytesIO(image)))
+    large = enlarge(engine, image=image, upscaler="nearest-4x", factor=4)
+    assert np.array_equal(np.asarray(large), original.repeat(4, 0).repeat(4, 1))
+    assert sides[0] == 500
+    assert max(sides[-3:]) <= 200
+
+
+def test_an_upscaler_that_came_with_the_checkpoint_is_there_and_changes_no_hash(models: Path, tmp_path: Path) -> None:
+    from studio.checkpoints.catalog import BUILT_IN, Catalog
+    from studio.checkpoints.hashes import weights_files
+
+    folder = models / BUILT_IN
+    save_tiny_checkpoint(folder)
+    before = {entry.name: entry for entry in Catalog([models]).entries()}[BUILT_IN]
+    put(folder / "upscaler" / "small-4x.safetensors", PublishedCompact(4))
+    entries = {entry.name: entry for entry in Catalog([models]).entries()}
+    assert entries["small-4x"].facts.kind == "upscaler"
+    assert entries["small-4x"].file.owner == folder.as_posix()
+    assert entries[BUILT_IN].identity == before.identity
+    assert all(file.parent.name != "upscaler" for file in weights_files(entries[BUILT_IN]))
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"upscaler": "absent"}, "upscaler: 'absent' is not allowed. Allowed: lanczos, or one of"),
     ({"upscaler": "grey"}, "grey.*makes 1 channels of 1; the studio's pictures have 3"),
