@@ -54,6 +54,8 @@ class Upscale:
         for name, value in (("width", self.width), ("height", self.height)):
             if self.has_size and not SIDE.holds(value):
                 problems.append(Problem(name, quoted_value(value), SIDE.describe()))
+        if not isinstance(self.crop, bool):
+            problems.append(Problem("crop", quoted_value(self.crop), Message("true or false")))
         return problems
 
     @property

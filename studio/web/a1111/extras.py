@@ -31,6 +31,7 @@ _THEIR_NAMES = {
     "width": "upscaling_resize_w",
     "height": "upscaling_resize_h",
     "upscaler": "upscaler_1",
+    "crop": "upscaling_crop",
 }
 
 
@@ -57,8 +58,6 @@ def read(body: object) -> Upscale:
     if not _is_one_of(mode, (0, 1)):
         problems.append(Problem("resize_mode", quoted_value(mode), "0 (by upscaling_resize) or 1 (to a size)"))
     crop = values.get("upscaling_crop", True)
-    if not isinstance(crop, bool):
-        problems.append(Problem("upscaling_crop", quoted_value(crop), "true or false"))
     if problems:
         raise InvalidRequest(*problems)
     image = base64_pictures.read("image", values.get("image"))

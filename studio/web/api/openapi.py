@@ -14,6 +14,7 @@ from studio.asked.questions import QUESTION_KINDS
 from studio.asked.requests import REQUEST_KINDS
 from studio.ui import language
 from studio.web.api import event_forms
+from studio.web.api.enlarging import BODY as UPSCALE
 from studio.web.api.errors import ROOT
 from studio.web.api.library_forms import BODIES
 from studio.web.api.operations import OPERATIONS, Operation
@@ -64,6 +65,7 @@ def _document() -> dict[str, Any]:
                 "compare": comparison_schema(),
                 **{name: object_schema(fields, list(required)) for name, (fields, required) in BODIES.items()},
                 "saving": object_schema(SAVING, []),
+                "upscale": object_schema(UPSCALE, ["image"]),
                 "question": {"oneOf": list(question_schemas().values())},
             },
         },

@@ -157,6 +157,15 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(*BODY_ERRORS, "not_found", "not_now"),
     ),
     Operation(
+        name="upscale",
+        method="POST",
+        path="/upscale",
+        summary="Enlarge a picture; the answer is the file, which is not saved here",
+        body="upscale",
+        answer="image/png",
+        errors=(*BODY_ERRORS, "not_now", "limit", "full"),
+    ),
+    Operation(
         name="models",
         method="GET",
         path="/models",

@@ -30,6 +30,7 @@ from studio.ui.models import labels
 from studio.web.api import forms, once
 from studio.web.api.answering import NOT_STORED, json_answer, with_typed_errors
 from studio.web.api.bodies import BadBody, Bodies
+from studio.web.api.enlarging import EnlargingApi
 from studio.web.api.errors import ROOT, is_ours, response
 from studio.web.api.library import LibraryApi
 from studio.web.api.openapi import document
@@ -62,6 +63,7 @@ class Api:
         of_library = LibraryApi(library, self.bodies)
         handlers |= {name: getattr(of_library, name) for name in dir(of_library) if name.startswith("library")}
         of_saving = SavingApi(gallery, self.bodies)
+        handlers |= {"upscale": EnlargingApi(engine, self.bodies).upscale}
         handlers |= {"saving": of_saving.saving, "saving_change": of_saving.saving_change}
         self.router = Router(
             [

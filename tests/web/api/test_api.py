@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
+from PIL import Image
 
 from studio.answered.engine import Refused
 from studio.answered.errors import STATUSES
@@ -98,6 +100,22 @@ def test_a_picture_to_begin_with_in_every_way(studio: Studio, program: Program, 
     job = program.submit("image_to_image", image=image, strength=0.5)
     assert program.finished(job)["state"] == "finished"
     assert next(one.request for one in studio.engine.asked if one.job.id == job).image == file  # type: ignore[union-attr]
+
+
+def test_a_picture_is_enlarged_and_its_settings_stay(program: Program) -> None:
+    [picture] = program.finished(program.submit(width=128, height=64))["pictures"]
+    body = {"image": {"picture": picture["id"]}, "upscaler": "small-world-4x", "factor": 4}
+    answer = program("POST", "/upscale", body)
+    assert (answer.status, answer.header("content-type")) == (200, "image/png")
+    large = Image.open(io.BytesIO(answer.body))
+    assert large.size == (512, 256)
+    assert large.info["parameters"].startswith(picture["parameters"])  # type: ignore[attr-defined]
+    for wrong, field in (
+        ({"factor": 0.5}, "factor"), ({"upscaler": "absent"}, "upscaler"), ({"crop": 1}, "crop"),
+        ({"width": 256}, "height"), ({"image": None}, "image"), ({"most_pixels": 9}, "most_pixels"),
+    ):  # fmt: skip
+        said = error(program("POST", "/upscale", body | wrong))
+        assert [one["field"] for one in said["problems"]] == [field]
 
 
 def test_inpainting_and_a_control_with_their_pictures(studio: Studio, program: Program) -> None:
@@ -545,6 +563,13 @@ CASES: dict[str, dict[int, Case]] = {
         200: lambda studio, program: program("POST", "/questions/start", A_START),
         404: lambda studio, program: program("POST", "/questions/nothing", {"checkpoint": "small-world-128"}),
         409: refused("/questions/schedule", {"checkpoint": "small-world-128"}, Refused("not loaded")),
+    },
+    "upscale": {
+        **of_a_body("/upscale", {"image": A_PICTURE}),
+        200: lambda studio, program: program("POST", "/upscale", {"image": A_PICTURE, "factor": 1.5}),
+        409: refused("/upscale", {"image": A_PICTURE}, Refused("it does not fit")),
+        429: refused("/upscale", {"image": A_PICTURE}, Refused("later", kind="limit", retry_after=1)),
+        503: refused("/upscale", {"image": A_PICTURE}, Refused("full", kind="full", retry_after=1)),
     },
     "models": {200: lambda studio, program: program("GET", "/models")},
     "library": {
