@@ -1242,6 +1242,8 @@ CHINESE: Mapping[str, str] = {
     "models.conversion.done": "已转换",
     "models.conversion.failed": "没有转换",
     "models.metadata": "文件自带的元数据",
+    "models.metadata.architecture": "架构",
+    "models.metadata.scale": "放大倍数",
     "models.metadata.distilled": "蒸馏",
     "models.metadata.trigger": "触发词",
     "models.metadata.made_for": "用途",

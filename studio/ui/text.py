@@ -1279,6 +1279,8 @@ _ENGLISH: Mapping[str, str] = {
     "models.conversion.done": "converted",
     "models.conversion.failed": "not converted",
     "models.metadata": "The file's own metadata",
+    "models.metadata.architecture": "architecture",
+    "models.metadata.scale": "enlarges",
     "models.metadata.distilled": "distilled",
     "models.metadata.trigger": "trigger words",
     "models.metadata.made_for": "made for",

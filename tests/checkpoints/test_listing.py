@@ -82,6 +82,13 @@ def test_upscalers_lie_beside_anything(tmp_path: Path, folder: str) -> None:
     assert found["lines"].facts.kind == "lora"
 
 
+def test_an_upscalers_pickle_is_offered_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "ESRGAN").mkdir()
+    (tmp_path / "ESRGAN" / "4x-UltraSharp.pth").write_bytes(b"PK\x03\x04" + b"\0" * 500)
+    facts = by_name(Catalog([tmp_path]))["4x-UltraSharp"].facts
+    assert (facts.kind, facts.state, facts.convertible) == ("upscaler", "refused", True)
+
+
 def test_a_folder_of_ones_own_is_told_by_the_headers(tmp_path: Path) -> None:
     weights(tmp_path / "mine" / "anything" / "lines.safetensors", LORA)
     weights(tmp_path / "mine" / "mystery.safetensors")

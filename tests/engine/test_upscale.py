@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,34 @@ def test_an_upscaler_that_came_with_the_checkpoint_is_there_and_changes_no_hash(
     assert entries["small-4x"].file.owner == folder.as_posix()
     assert entries[BUILT_IN].identity == before.identity
     assert all(file.parent.name != "upscaler" for file in weights_files(entries[BUILT_IN]))
+
+
+def test_what_nobody_waits_for_is_not_gone_on_with(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from studio.diffusion import upscaling
+    from studio.diffusion.upscaler_networks import Compact
+
+    whole, tiles = Compact.forward, []
+
+    def slow(self: Compact, pictures: torch.Tensor) -> torch.Tensor:
+        tiles.append(1)
+        time.sleep(0.02)
+        return whole(self, pictures)
+
+    monkeypatch.setattr(upscaling, "OPERATIONS", {"cpu": 1.0, "other": 1.0})
+    monkeypatch.setattr(Compact, "forward", slow)
+
+    async def leave() -> None:
+        order = Upscale(image=blank(2000, 1000), upscaler="nearest-4x", factor=1)
+        asking = asyncio.ensure_future(LocalEngine(engine).ask(order, owner="anna"))
+        while len(tiles) < 2:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        while len(engine._inquiries):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
+    assert len(tiles) < 50, "of some hundreds"
+    assert enlarge(engine, upscaler="nearest-4x", factor=4).size == (160, 96)
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -25,6 +25,8 @@ def parts(facts: ModelFacts) -> list[str]:
 def metadata(facts: ModelFacts) -> list[tuple[str, str]]:
     """What the file says of itself: what matters for a run first, then its own metadata under its own terms."""
     first = [
+        (say("models.metadata.architecture"), facts.architecture),
+        (say("models.metadata.scale"), f"{facts.scale}x" if facts.scale is not None else ""),
         (say("models.metadata.distilled"), facts.distillation or ""),
         (say("models.metadata.trigger"), facts.trigger),
         (say("models.metadata.made_for"), say("models.metadata.inpainting") if facts.inpainting else ""),

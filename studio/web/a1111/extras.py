@@ -1,17 +1,19 @@
-"""AUTOMATIC1111's extra-single-image: its body as an order to enlarge a picture, and its answer.
+"""AUTOMATIC1111's extra-single-image and extra-batch-images: their bodies as orders to enlarge pictures, and their
+answers.
 
 What the studio lacks and would change the picture is refused by its field, as in a run's body.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.upscale import LANCZOS, Upscale
 from studio.web import base64_pictures
 
+MOST_PICTURES = 16  # of one call, as of a run
 NONE = "None"  # the upscaler that leaves a picture as it is
 # Abilities that the studio lacks: any value but these would change the picture.
 _LACKING: Mapping[str, tuple[object, ...]] = {
@@ -79,6 +81,19 @@ def read(body: object) -> Upscale:
     return order
 
 
+def read_all(body: object) -> list[Upscale]:
+    """The orders that a body with several pictures is: `imageList`, of `data` and `name`. Raises InvalidRequest."""
+    if not isinstance(body, dict):
+        raise InvalidRequest(Problem("body", quoted_value(body), "a JSON object with an imageList"))
+    pictures = body.get("imageList")
+    alike = {name: value for name, value in body.items() if name != "imageList"}
+    good = isinstance(pictures, list) and all(isinstance(one, dict) and "data" in one for one in pictures)
+    if not good or not isinstance(pictures, list) or not 0 < len(pictures) <= MOST_PICTURES:
+        allowed = f"a list of 1 to {MOST_PICTURES} objects with the fields data (base64) and name"
+        raise InvalidRequest(Problem("imageList", quoted_value(pictures), allowed))
+    return [read({**alike, "image": one["data"]}) for one in pictures]
+
+
 def refusal(error: InvalidRequest) -> InvalidRequest:
     """What an engine says of an order, by the names of the body's fields."""
     return InvalidRequest(*map(_theirs, error.problems))
@@ -87,6 +102,11 @@ def refusal(error: InvalidRequest) -> InvalidRequest:
 def answer(file: bytes) -> dict[str, Any]:
     """The answer's form; there is no page of AUTOMATIC1111's here that its HTML would stand on."""
     return {"html_info": "", "image": base64_pictures.encode(file)}
+
+
+def answer_all(files: Sequence[bytes]) -> dict[str, Any]:
+    """The form for several pictures, in their order."""
+    return {"html_info": "", "images": [base64_pictures.encode(file) for file in files]}
 
 
 def _theirs(problem: Problem) -> Problem:

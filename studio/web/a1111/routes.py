@@ -19,12 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.answered.engine import Answer, Engine, Refused, UnknownJob
+from studio.answered.engine import Engine, Refused, UnknownJob
 from studio.answered.errors import ApiError, error_of, error_of_job, error_of_status
 from studio.answered.events import Failed, Finished, Picture, Stopped
 from studio.answered.models import Model
 from studio.asked.orders import ModelList
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.upscale import Upscale
 from studio.picture.gallery import Gallery
 from studio.picture.metadata import texts_of
 from studio.picture.styles import Styles
@@ -32,6 +33,7 @@ from studio.web import base64_pictures, guard, picture_bodies
 from studio.web.a1111 import answers, extras, files, listings, options, reading
 from studio.web.a1111.running import Run, Runs
 from studio.web.api.errors import ErrorForm
+from studio.web.departure import unless_left, wait_for_departure
 from studio.web.interfaces import Interface
 from studio.web.login import BASIC_CHALLENGE
 from studio.web.owner import HEADER
@@ -92,6 +94,7 @@ class A1111:
                 _route("interrupt", self.interrupt, "POST"),
                 _route("png-info", self.png_info, "POST"),
                 _route("extra-single-image", self.enlarge, "POST"),
+                _route("extra-batch-images", self.enlarge_all, "POST"),
                 _route("options", self.options, "GET", "POST"),
                 _route("prompt-styles", self.prompt_styles),
                 *(_route(name, partial(self.models, form=form)) for name, form in forms_of_models.items()),
@@ -114,7 +117,7 @@ class A1111:
             if order.options is not None:
                 self.book.choose(owner, order.options)
             outcome = await self.runs.make(
-                order.request, owner=owner, kind=kind, caller_left=partial(_wait_for_departure, request)
+                order.request, owner=owner, kind=kind, caller_left=partial(wait_for_departure, request)
             )
         if outcome is None:
             return Response(status_code=499)  # nobody is there to read it
@@ -175,11 +178,26 @@ class A1111:
         """POST /sdapi/v1/extra-single-image: a picture, enlarged. It is the caller's alone and not saved here."""
         async with picture_bodies.room_for(request, self.room):
             order = await run_in_threadpool(extras.read, await picture_bodies.read(request))
-            try:
-                enlarged: Answer = await self.engine.ask(order, owner=request.headers[HEADER])
-            except InvalidRequest as error:
-                raise extras.refusal(error) from None
-        return _json(await run_in_threadpool(extras.answer, enlarged.content))
+            enlarged = await unless_left(request, self._enlarged([order], request.headers[HEADER]))
+        if enlarged is None:
+            return Response(status_code=499)  # nobody is there to read it
+        return _json(await run_in_threadpool(extras.answer, *enlarged))
+
+    async def enlarge_all(self, request: Request) -> Response:
+        """POST /sdapi/v1/extra-batch-images: several pictures, enlarged alike, one after the other."""
+        async with picture_bodies.room_for(request, self.room):
+            wanted = await run_in_threadpool(extras.read_all, await picture_bodies.read(request))
+            enlarged = await unless_left(request, self._enlarged(wanted, request.headers[HEADER]))
+        if enlarged is None:
+            return Response(status_code=499)
+        return _json(await run_in_threadpool(extras.answer_all, enlarged))
+
+    async def _enlarged(self, wanted: Sequence[Upscale], owner: str) -> list[bytes]:
+        """Raises InvalidRequest by the names of the body's fields."""
+        try:
+            return [(await self.engine.ask(order, owner=owner)).content for order in wanted]
+        except InvalidRequest as error:
+            raise extras.refusal(error) from None
 
     async def options(self, request: Request) -> Response:
         """GET /sdapi/v1/options; POST {name: value}: this visitor's own."""
@@ -222,12 +240,6 @@ def _route(name: str, endpoint: Callable[..., Awaitable[Response]], *methods: st
         return _refusal(refusal)
 
     return Route(f"{PREFIX}v1/{name}", answer, methods=list(methods or ("GET",)))
-
-
-async def _wait_for_departure(request: Request) -> None:
-    """Returns when the caller has left."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

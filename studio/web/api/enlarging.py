@@ -14,6 +14,7 @@ from studio.asked.problems import InvalidRequest, Problem, Range, quoted_value
 from studio.asked.upscale import FACTOR, LANCZOS, MAX_NAME_CHARACTERS, SIDE, Upscale
 from studio.web.api.answering import NOT_STORED, with_typed_errors
 from studio.web.api.bodies import Bodies
+from studio.web.departure import unless_left
 from studio.web.owner import HEADER
 
 _DEFAULTS = {one.name: one.default for one in dataclasses.fields(Upscale)}
@@ -62,7 +63,9 @@ class EnlargingApi:
                 raise InvalidRequest(*problems)
             image = await self._bodies.picture("image", body.get("image"), owner)
             order = _order(image, body)
-            answer: Answer = await self._engine.ask(order, owner=owner)
+            answer: Answer | None = await unless_left(request, self._engine.ask(order, owner=owner))
+        if answer is None:
+            return Response(status_code=499)  # nobody is there to read it
         return Response(answer.content, media_type=answer.media_type, headers=NOT_STORED)
 
 

@@ -29,7 +29,7 @@ OWNER, GUEST = ("ann", "correct horse"), ("friends", "battery staple")
 EVERY = (
     "txt2img", "img2img", "progress", "interrupt", "png-info", "sd-models", "samplers", "schedulers", "upscalers",
     "sd-vae", "loras", "embeddings", "scripts", "script-info", "cmd-flags", "options", "memory", "server-kill",
-    "extra-single-image", "realesrgan-models",
+    "extra-single-image", "extra-batch-images", "realesrgan-models",
 )  # fmt: skip
 
 

@@ -153,6 +153,10 @@ def test_a_picture_is_enlarged_and_keeps_its_settings(api: WebUIApi) -> None:
     )  # fmt: skip
     assert whole.image.size == (300, 300)
     assert api.extra_single_image(picture, upscaler_1="None").image.size == (128, 128)
+    several = api.extra_batch_images([picture, small()], upscaler_1="small-world-4x", upscaling_resize=2)
+    assert [image.size for image in several.images] == [(256, 256), (256, 256)]
+    with pytest.raises(RuntimeError, match=r"422.*imageList: "):
+        api.extra_batch_images([small()] * 17, upscaler_1="Lanczos")
 
 
 @pytest.mark.parametrize(
