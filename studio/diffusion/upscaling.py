@@ -16,11 +16,13 @@ from PIL import Image
 
 from studio.diffusion.upscaler_networks import weights_per_pixel
 
-MARGIN = 16  # pixels at most that are cut off a tile again; Real-ESRGAN's own program has 10
-RAMP = 8  # pixels in which a tile passes into the next
+# Pixels that are cut off a tile again: all that the network sees where that is little, so that nothing differs. What
+# ESRGAN sees beyond FAR counts for nothing: Real-ESRGAN's own program cuts off 10.
+NEAR, FAR = 22, 12
+RAMP = 6  # pixels in which a tile passes into the next
 GRID = 4  # tiles begin on it: networks that make channels of pixels do so four by four at most
 OPERATIONS = {"cpu": 3e11, "other": 1e13}  # multiplications of a tile, so that nobody waits longer than for its end
-SIDES = (96, 768)  # pixels of a tile, the least and the most: more than four margins and twice RAMP
+SIDES = (96, 768)  # pixels of a tile, the least and the most
 
 
 class Upscaler(Protocol):
@@ -43,8 +45,8 @@ class Span:
 
 
 def spans(length: int, side: int, margin: int, scale: int) -> list[Span]:
-    """The tiles of `side` pixels along `length`; one where it is no longer. `side` is more than four margins and twice
-    RAMP."""
+    """The tiles of `side` pixels along `length`; one where it is no longer. `side` is more than what two tiles share,
+    two margins and RAMP."""
     overlap = 2 * margin + RAMP
     if length <= side:
         return [Span(0, length, torch.ones(scale * length))]
@@ -56,17 +58,16 @@ def spans(length: int, side: int, margin: int, scale: int) -> list[Span]:
         places = (torch.arange(scale * start, scale * stop) + 0.5) / scale
         parts = torch.ones(len(places))
         if k > 0:
-            parts = parts * _passing(places, start, stops[k - 1], margin)
+            parts = parts * _passing(places, start, stops[k - 1])
         if k < count - 1:
-            parts = parts * (1 - _passing(places, starts[k + 1], stop, margin))
+            parts = parts * (1 - _passing(places, starts[k + 1], stop))
         result.append(Span(start, stop, parts))
     return result
 
 
-def _passing(places: torch.Tensor, begin: int, end: int, margin: int) -> torch.Tensor:
-    """0 to 1 between the margins of the strip that two tiles share."""
-    low, high = begin + margin, end - margin
-    return ((places - low) / (high - low)).clamp(0, 1)
+def _passing(places: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+    """0 to 1 in the middle of the strip that two tiles share: where they stand close, a third one begins beside it."""
+    return ((places - (begin + end) / 2) / RAMP + 0.5).clamp(0, 1)
 
 
 def tile_side(network: torch.nn.Module, device: torch.device) -> int:
@@ -81,7 +82,7 @@ def enlarged(
 ) -> Generator[float, None, Image.Image]:
     """The picture `network.scale` times as large. Yields after each tile which part of all is done. `side`: pixels of
     a tile, at least the first of SIDES; None: as many as suit the network."""
-    margin = min(network.reach, MARGIN)
+    margin = network.reach if network.reach <= NEAR else FAR
     side = tile_side(network, device) if side is None else side
     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     scale, (height, width) = network.scale, pixels.shape[1:]

@@ -42,6 +42,7 @@ class Worker:
             self._executor, self._runs, self._checkpoint, self._threads, self._presenter, outside, self._finish
         )
         self._swept = 0.0
+        self._answered_seconds = 0.0  # of questions, that ticks have not had since
 
     def turn(self, admit: bool = True) -> bool:
         """Look at the jobs, admit, answer, tick once. False when there was nothing to do. Without `admit` the lanes
@@ -57,10 +58,10 @@ class Worker:
                 self._admissions.admit(plan.admit)
             plan = self._plan(admit)
         self._presenter.tell_places(plan.places)
-        results = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
+        is_answering = self._answer(beside_lanes=bool(plan.tick))
         if not plan.tick:
             self._executor.forget_texts()
-            return results
+            return is_answering
         self._tick(plan)
         return True
 
@@ -80,6 +81,16 @@ class Worker:
         """End every job at work: an error that belongs to none of them. The engine goes on with the next ones."""
         for run in self._runs.all():
             self._fail(run.job, error)
+
+    def _answer(self, *, beside_lanes: bool) -> bool:
+        """One slice of a question. Beside lanes questions have half of the time: a slice may take as long as many
+        ticks, such as a tile that a large upscaler enlarges."""
+        if beside_lanes and self._answered_seconds > 0:
+            return False
+        start = time.perf_counter()
+        worked = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
+        self._answered_seconds = time.perf_counter() - start if worked and beside_lanes else 0.0
+        return worked
 
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
@@ -116,6 +127,7 @@ class Worker:
             active.threads.add(self._threads.number)
         self._presenter.show(results)
         seconds = time.perf_counter() - start
+        self._answered_seconds -= seconds
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
         self._outside.book.charge(shares)
         self._presenter.measure(results.callers[0], results.rows, seconds)

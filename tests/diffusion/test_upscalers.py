@@ -19,7 +19,7 @@ from studio.checkpoints import upscaler_header
 from studio.checkpoints.identify import identify
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.upscaler_file import load_upscaler
-from studio.diffusion.upscaler_networks import Compact, Rrdb
+from studio.diffusion.upscaler_networks import Compact, Rrdb, Span
 from studio.diffusion.upscaling import enlarged, spans
 from tests.diffusion.published_upscalers import (
     NewEsrgan,
@@ -229,8 +229,9 @@ def loud(network: Any, seed: int = 0) -> Any:
         lambda: Compact(scale=4, width=8, blocks=14),
         lambda: Rrdb(width=8, blocks=4, growth=4, doublings=2),
         lambda: Rrdb(width=8, blocks=2, growth=4, doublings=2, unshuffle=2),
+        lambda: Span(scale=2, width=8, normalized=False),
     ],
-    ids=["compact", "rrdb", "unshuffled"],
+    ids=["compact", "rrdb", "unshuffled", "span"],
 )
 def test_tiles_are_the_whole_picture(make: Callable[[], Any]) -> None:
     network = loud(make())
@@ -243,7 +244,9 @@ def test_tiles_are_the_whole_picture(make: Callable[[], Any]) -> None:
     assert whole.std() > 10
 
 
-@pytest.mark.parametrize(("length", "side", "margin"), [(500, 96, 16), (97, 96, 16), (96, 96, 16), (1000, 112, 7)])
+@pytest.mark.parametrize(
+    ("length", "side", "margin"), [(500, 96, 16), (97, 96, 16), (96, 96, 16), (1000, 112, 7), (150, 96, 21)]
+)
 def test_the_tiles_parts_add_up_to_one(length: int, side: int, margin: int) -> None:
     total = torch.zeros(2 * length)
     tiles = spans(length, side, margin, scale=2)

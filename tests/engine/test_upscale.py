@@ -25,7 +25,7 @@ from studio.engine.engine import DiffusionEngine
 from studio.engine.local import LocalEngine
 from studio.picture.gallery import Gallery
 from tests.diffusion.published_upscalers import NewEsrgan, OldEsrgan, PublishedCompact
-from tests.engine.conftest import Calls, MakeDevice, ask, outcome
+from tests.engine.conftest import Calls, MakeDevice, ask, events_of, outcome
 from tests.tiny import save_tiny_checkpoint
 
 
@@ -164,6 +164,36 @@ def test_an_upscaler_that_came_with_the_checkpoint_is_there_and_changes_no_hash(
     assert entries["small-4x"].file.owner == folder.as_posix()
     assert entries[BUILT_IN].identity == before.identity
     assert all(file.parent.name != "upscaler" for file in weights_files(entries[BUILT_IN]))
+
+
+def test_beside_runs_it_has_half_of_the_time(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of a large upscaler takes as long as many ticks, and a picture must not take a tile for each of them."""
+    from studio.diffusion import upscaling
+    from studio.diffusion.upscaler_networks import Compact
+
+    whole, tiles = Compact.forward, []
+
+    def slow(self: Compact, pictures: torch.Tensor) -> torch.Tensor:
+        tiles.append(1)
+        time.sleep(0.1)
+        return whole(self, pictures)
+
+    assert isinstance(outcome(engine, engine.submit(ask(num_inference_steps=1), owner="bert"), "bert"), Finished)
+    monkeypatch.setattr(upscaling, "OPERATIONS", {"cpu": 1.0, "other": 1.0})
+    monkeypatch.setattr(Compact, "forward", slow)
+
+    async def both() -> int:
+        order = Upscale(image=blank(1000, 1000), upscaler="nearest-4x", factor=1)
+        asking = asyncio.ensure_future(LocalEngine(engine).ask(order, owner="anna"))
+        while not tiles:
+            await asyncio.sleep(0.01)
+        job = engine.submit(ask(num_inference_steps=30), owner="bert")
+        await events_of(engine, job, "bert")
+        count = len(tiles)
+        asking.cancel()
+        return count
+
+    assert asyncio.run(both()) < 20, "one for each of 30 ticks before"
 
 
 def test_what_nobody_waits_for_is_not_gone_on_with(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
