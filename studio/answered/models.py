@@ -38,6 +38,8 @@ class Checkpoint:
     controlnet_ids: tuple[str, ...] = ()  # of `controlnets`, in their order
     vaes: tuple[str, ...] = ()  # that it could run with, by the names that a request's `vae_name` says
     vae_ids: tuple[str, ...] = ()  # of `vaes`, in their order
+    upscalers: tuple[str, ...] = ()  # that are here, by the names that a request's `upscaler_name` says
+    upscaler_ids: tuple[str, ...] = ()  # of `upscalers`, in their order
     fast_lora: str = ""  # that came with it, for few steps without guidance, by the name that a prompt's tag says
     fast_lora_id: str = ""
     locked: tuple[tuple[str, str | int | float], ...] = ()  # fields that the owner has fixed for a guest

@@ -33,6 +33,12 @@ def names_a_vae(values: Values) -> bool:
     return bool(values.get("vae_name"))
 
 
+def is_enlarged(values: Values) -> bool:
+    """Whether an upscaler enlarges the picture between its two passes: the latents have none."""
+    named = bool(values.get("upscaler_name")) and values.get("hires_upscaler") != "latent"
+    return is_made_twice(values) and named
+
+
 def skips(values: Values) -> bool:
     """Whether a layer before the last one is listened to."""
     return values.get("clip_skip") not in (None, 1)

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.acting import (
     has_variation,
+    is_enlarged,
     is_made_twice,
     is_masked_only,
     names_a_vae,
@@ -251,7 +252,8 @@ class TextToImage(Making):
 
     `hires_scale` above 1: the picture is made at `width` x `height` and scaled up by `hires_upscaler`. A second pass
     runs from there at `hires_strength`: that share of `hires_steps` steps (0: as many as before). It has the prompts,
-    scheduler, noise schedule and guidance of the first, unless it is given its own.
+    scheduler, noise schedule and guidance of the first, unless it is given its own. `upscaler_name`: the learned
+    upscaler that enlarges the decoded picture in between, before Lanczos brings it to its size; "" for none.
     """
 
     kind: ClassVar[str] = "text_to_image"
@@ -268,6 +270,7 @@ class TextToImage(Making):
         place="hires",
         is_compared=False,
     )
+    upscaler_name: str = row("name", "", optional=True, acts=is_enlarged, place="upscaler", is_compared=False)
     hires_strength: float = number(
         0, 1, 0.6, a1111="Denoising strength", acts=is_made_twice, place="hires", is_compared=False, step=0.01
     )

@@ -138,6 +138,13 @@ class Resolved:
         return self.request.hires_upscaler if isinstance(self.request, TextToImage) else "lanczos"
 
     @property
+    def upscaler_name(self) -> str:
+        """The upscaler that enlarges the decoded picture in between; "" for none."""
+        if not isinstance(self.request, TextToImage) or self.hires_upscaler == "latent":
+            return ""
+        return self.request.upscaler_name
+
+    @property
     def second_pass(self) -> Resolved | None:
         """The second pass of a picture that is made twice, as a run from a picture; None where there is none."""
         first_pass = self.request

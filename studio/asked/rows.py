@@ -92,6 +92,8 @@ class Row:
             return self.allowed.describe()
         if self.choices:
             return one_of(self.choices)
+        if self.name == "upscaler_name":
+            return Message("the name of an upscaler of the models folders, or nothing for none")
         if self.kind == "name" and self.optional:
             return Message("the name of a VAE that fits the checkpoint, or nothing for the one that it runs with")
         return {

@@ -23,6 +23,7 @@ from studio.checkpoints.lora_file import load_adapter
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.own_vae import OwnVae, load_vae
 from studio.checkpoints.tiny_vae import load_tiny_vae
+from studio.checkpoints.upscaler_file import load_upscaler
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import Embedding
 from studio.diffusion.lora import Adapter, AppliedAdapter
@@ -126,6 +127,19 @@ class Extras:
             return None
         module = manager.module(entry, lambda: self._whole(entry, lambda: load_vae(entry, components, manager)))
         return OwnVae(name, module, entry.identity, self._hashes(entry).sha256)
+
+    def upscaler(self, name: str, device: Any) -> Any:
+        """The upscaler of this name, a network on this device. Raises InvalidRequest for a name that none has,
+        BadCheckpoint for a damaged one, DoesNotFit for one that is too large."""
+        entry = self._entry_by_name("upscaler", name, field="upscaler_name", what="upscaler")
+        assert self._manager is not None
+        return self._manager.module(entry, lambda: self._whole(entry, lambda: load_upscaler(entry.path, device)))
+
+    def upscaler_facts(self, name: str) -> dict[str, str]:
+        """What a picture says of the upscaler that it went through: its file's hash; nothing for "", or where it has
+        gone since."""
+        matches = matching(self._catalog.entries(), "upscaler", name) if name else []
+        return {"upscaler_hash": self._hashes(matches[0]).sha256} if len(matches) == 1 else {}
 
     def words(
         self, components: Components, texts: Sequence[str] = (), models: Sequence[str] | None = None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from studio.answered.model_facts import VAE_KINDS
-from studio.asked.fields import HIRES_UPSCALERS, ImageToImage
+from studio.asked.fields import HIRES_UPSCALERS, ImageToImage, TextToImage
 from studio.asked.messages import Message, listed, sentences
 from studio.asked.names import best_matches, compose
 from studio.asked.orders import ModelKind
@@ -114,9 +114,9 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
 
 
 def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "checkpoint") -> Request:
-    """The request with the listing's names of its checkpoint, its VAE and its ControlNets. Raises InvalidRequest,
-    naming `field`, "vae_name" or "controls", for one that is not there, that several files are called, or that cannot
-    be run here."""
+    """The request with the listing's names of its checkpoint, its VAE, its upscaler and its ControlNets. Raises
+    InvalidRequest, naming `field`, "vae_name", "upscaler_name" or "controls", for one that is not there, that several
+    files are called, or that cannot be run here."""
     checkpoint = the_checkpoint(entries, request.checkpoint, field=field)
     vae = the_vae(entries, request.vae_name, checkpoint) if request.vae_name else None
     if vae is not None:
@@ -128,7 +128,18 @@ def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "chec
         for number, control in enumerate(request.controls, start=1)
     ]
     vae_name = vae.name if vae is not None else ""
+    if isinstance(request, TextToImage) and request.upscaler_name:
+        upscaler = the_one(entries, "upscaler", request.upscaler_name, field="upscaler_name", what="upscaler")
+        request = replace(request, upscaler_name=_usable(upscaler).name)
     return replace(request, checkpoint=checkpoint.name, vae_name=vae_name, controls=tuple(controls))
+
+
+def _usable(upscaler: Entry) -> Entry:
+    """Raises InvalidRequest, with the reason, for an upscaler that cannot be used."""
+    if upscaler.facts.state != "usable":
+        value = Message("{name} ({reason})", name=quoted_value(upscaler.name), reason=upscaler.facts.reason)
+        raise InvalidRequest(Problem("upscaler_name", value, Message("an upscaler that can be used")))
+    return upscaler
 
 
 def _check_begins_with_text(request: Request, checkpoint: Entry, field: str) -> None:

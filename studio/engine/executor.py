@@ -210,20 +210,23 @@ class Executor:
             fork=fork,
         )
 
-    def second_pass(self, active: ActiveImage) -> Lane | None:
+    def second_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> Lane | None:
         """The lane that makes an image anew, larger, from its first pass; None where it is not made twice or has been
-        already."""
+        already. `picture`: what it begins with, where an upscaler has enlarged it."""
         run, second = active.run, active.run.of(active.image).second
         if second is None or active.before:
             return None
         check_unchanged(run.files, self._files(second.adapters, second.conditioning))
         components = self.components_of(run)
+        start: Image.Image | torch.Tensor | None = picture
+        if start is None:
+            start = scaled_up(components, active.lane.latents, second.resolved.size, run.resolved.hires_upscaler)
         return self._start(
             components,
             second.resolved,
             seed=run.seeds[active.image],
             conditioning=second.conditioning,
-            picture=scaled_up(components, active.lane.latents, second.resolved.size, run.resolved.hires_upscaler),
+            picture=start,
             variation=run.variation(active.image),
             adapters=second.adapters,
             controls=self._controls(run, second.resolved),

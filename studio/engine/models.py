@@ -97,24 +97,25 @@ class ModelService:
         """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
         nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
         vaes = [entry for entry in self.catalog.entries() if entry.facts.kind in VAE_KINDS]
+        upscalers = [entry for entry in self.catalog.entries() if entry.facts.kind == "upscaler" and entry.facts.usable]
         loras = {entry.file.owner: entry for entry in self.catalog.entries() if entry.facts.kind == "lora"}
         checkpoints = []
         for entry in self.catalog.checkpoints().values():
             fitting = [net for net in nets if net.controls(entry)]
             palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
             fitting_vaes = [vae for vae in vaes if vae.fits_vae_of(entry)]
-            names = tuple(net.name for net in fitting)
-            ids = tuple(self._id(net.id) for net in fitting)
             fast = loras.get(entry.file.key)
             checkpoints.append(
                 replace(
                     entry.checkpoint,
                     id=self._id(entry.id),
-                    controlnets=names,
-                    controlnet_ids=ids,
+                    controlnets=tuple(net.name for net in fitting),
+                    controlnet_ids=tuple(self._id(net.id) for net in fitting),
                     palettes=palettes,
                     vaes=tuple(vae.name for vae in fitting_vaes),
                     vae_ids=tuple(self._id(vae.id) for vae in fitting_vaes),
+                    upscalers=tuple(one.name for one in upscalers),
+                    upscaler_ids=tuple(self._id(one.id) for one in upscalers),
                     fast_lora=fast.name if fast is not None else "",
                     fast_lora_id=self._id(fast.id) if fast is not None else "",
                 )

@@ -234,4 +234,6 @@ class Presenter:
         facts["dtype"] = dtypes["unet"]
         facts |= {f"{part}_dtype": dtypes[part] for part in ("vae", "text") if dtypes[part] != dtypes["unet"]}
         own_vae = run.own_vae.facts() if run.own_vae is not None else {}
+        if run.resolved.second_pass is not None:
+            facts |= self._executor.conditioner.extras.upscaler_facts(run.resolved.upscaler_name)
         return facts | self._executor.manager.owner_choices() | own_vae

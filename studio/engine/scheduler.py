@@ -68,11 +68,13 @@ class Scheduler:
         loaded: str | None,
         *,
         admit: bool = True,
+        may_switch: bool = True,
         is_replaced: Callable[[], bool] = lambda: False,
         suits: Callable[[Job], bool] = lambda job: True,
     ) -> Plan:
         """The next plan. `jobs` are those that may have lanes, as they came; `loaded` is the checkpoint on the device.
-        Without `admit` the lanes that run go on and no new one joins them. Where `is_replaced` says that the file of
+        Without `admit` the lanes that run go on and no new one joins them; without `may_switch` the loaded checkpoint
+        stays: something else than a lane needs it. Where `is_replaced` says that the file of
         the loaded checkpoint is another now, jobs that have begun go on with what is loaded. The others wait until it
         is loaded anew. `suits` says whether a job of the loaded checkpoint can have it in the precision that it is in;
         for one that cannot it is loaded anew, as another one would be."""
@@ -83,7 +85,7 @@ class Scheduler:
             new = [job.id for job in waiting if job.id not in self._images and job.request.checkpoint == loaded]
             stale = set(new) if new and is_replaced() else set()
             switching = {job.id for job in waiting if job.request.checkpoint != loaded or not suits(job)} | stale
-            job = next((job for job in waiting if self._may_start(job, waiting, switching, now)), None)
+            job = next((job for job in waiting if self._may_start(job, waiting, switching, now, may_switch)), None)
             if job is not None:
                 self._admitting_since = now if self._admitting_since is None else self._admitting_since
                 return Plan(admit=self._admission(job, switch=job.id in switching))
@@ -143,11 +145,11 @@ class Scheduler:
         since = self._admitting_since
         return since is not None and len(self._lanes) > 0 and now - since > ADMIT_SECONDS
 
-    def _may_start(self, job: Job, waiting: Sequence[Job], switching: Set[str], now: float) -> bool:
+    def _may_start(self, job: Job, waiting: Sequence[Job], switching: Set[str], now: float, may_switch: bool) -> bool:
         """`switching` are the jobs for which a checkpoint is loaded first."""
         over = now - self._slice_start > SLICE_SECONDS
         if job.id in switching:  # never a switch under running lanes, nor within the loaded one's turn
-            return not len(self._lanes) and (over or all(j.id in switching for j in waiting))
+            return may_switch and not len(self._lanes) and (over or all(j.id in switching for j in waiting))
         if over and any(j.id in switching for j in waiting):
             return False  # the lanes that run end, then it is the other checkpoint's turn
         active = self._lanes.owners()

@@ -28,6 +28,11 @@ def slices(inquiry: Inquiry, manager: ModelManager, device: Device) -> Slices:
     network = manager.module(entry, lambda: load_upscaler(entry.path, device.torch_device))
     order.check_network(picture.size, network.scale)
     yield
+    return (yield from through(network, picture, device))
+
+
+def through(network: Any, picture: Image.Image, device: Device) -> Generator[None, None, Image.Image]:
+    """A picture through a network that is on the device, one tile a slice."""
     side = tile_side(network, device.torch_device)
     while True:
         try:

@@ -6,8 +6,10 @@ Imports torch, so it is itself imported on that thread alone. Every error ends a
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import torch
+from PIL import Image
 
 from studio.checkpoints.cpu_precision import suits_exact
 from studio.checkpoints.manager import ModelManager
@@ -17,6 +19,7 @@ from studio.engine.admissions import Admissions
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
+from studio.engine.enlarging import Enlarging
 from studio.engine.executor import Executor
 from studio.engine.jobs import SWEEP_SECONDS, Job
 from studio.engine.outside import Outside
@@ -41,6 +44,7 @@ class Worker:
         self._admissions = Admissions(
             self._executor, self._runs, self._checkpoint, self._threads, self._presenter, outside, self._finish
         )
+        self._enlarging = Enlarging(self._executor, self._fail)
         self._swept = 0.0
         self._answered_seconds = 0.0  # of questions, that ticks have not had since
 
@@ -83,12 +87,13 @@ class Worker:
             self._fail(run.job, error)
 
     def _answer(self, *, beside_lanes: bool) -> bool:
-        """One slice of a question. Beside lanes questions have half of the time: a slice may take as long as many
-        ticks, such as a tile that a large upscaler enlarges."""
+        """One slice of a question, and a tile of a run's image. Beside lanes these have half of the time: a tile that
+        a large upscaler enlarges may take as long as many ticks."""
         if beside_lanes and self._answered_seconds > 0:
             return False
         start = time.perf_counter()
-        worked = answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
+        worked = self._enlarging.work()
+        worked |= answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
         self._answered_seconds = time.perf_counter() - start if worked and beside_lanes else 0.0
         return worked
 
@@ -99,6 +104,7 @@ class Worker:
             jobs,
             self._executor.loaded,
             admit=admit and not self._outside.closing.is_set(),
+            may_switch=not len(self._enlarging),
             is_replaced=manager.is_replaced,
             suits=lambda job: suits_exact(manager.loaded, job.has_exact_weights),
         )
@@ -136,9 +142,13 @@ class Worker:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)
 
-    def _next_pass(self, active: ActiveImage) -> None:
-        """An image has run its last step: it is made anew, larger, or it is a picture."""
-        lane = self._executor.second_pass(active)
+    def _next_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> None:
+        """An image has run its last step: it is made anew, larger, or it is a picture. `picture`: what an upscaler has
+        made of it."""
+        if picture is None and self._enlarging.begin(active, partial(self._next_pass, active)):
+            self._runs.leave(active)
+            return
+        lane = self._executor.second_pass(active, picture)
         self._runs.leave(active)
         if lane is not None:
             active.before, active.lane = active.lane.total, lane

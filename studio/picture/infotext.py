@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from studio.asked.acting import is_enlarged
 from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import clean_text
@@ -71,6 +72,8 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
     }
     if not info.get("hires_steps"):
         pairs.pop("Hires steps", None)
+    if is_enlarged(info):
+        pairs["Hires upscaler"] = _model_name(str(info["upscaler_name"]))
     pairs["Size"] = "{}x{}".format(*_picture_size(info))
     model_hash, versions = info.get("model_hash"), info.get("versions")
     version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None

@@ -7,6 +7,7 @@ Plain values and Pillow's containers: no torch, no page. Whatever is read back g
 facts about the run. These facts are understood here, all of them optional:
 
     model_hash             hex SHA-256 of the weights, 10 digits shown
+    upscaler_hash          hex SHA-256 of the upscaler's file
     vae, vae_hash          name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own
     lora_hashes            name in the prompt -> SHA-256 of the file
     lora_short_hashes      the same as A1111 counts them

@@ -117,6 +117,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
     _take_size(file_settings, settings, left_out)
     remarks = [*file_settings.remarks, *_take_checkpoint(file_settings, settings, left_out, models)]
     _take_vae(file_settings, settings, left_out, models)
+    remarks = _take_upscaler(settings, remarks, models)
     remarks += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
@@ -131,7 +132,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
         for name in idle_fields(scheduler, settings):
             leave(name, Remark("not_of_scheduler", {"scheduler": SCHEDULERS[scheduler].label}))
     if "hires_scale" in file_settings.values and "hires_scale" not in settings:
-        settings = {name: value for name, value in settings.items() if not name.startswith("hires_")}
+        settings = {name: value for name, value in settings.items() if not name.startswith(("hires_", "upscaler_"))}
         remarks.append(Remark("no_second_pass"))
     left_out += [LeftOut(key, quoted_value(value), why) for key, (value, why) in file_settings.others.items()]
     return TakenOver(program, settings, tuple(left_out), tuple(remarks))
@@ -218,6 +219,21 @@ def _take_vae(
         settings["vae_name"] = matches[0].name
     else:
         left_out.append(LeftOut(file_settings.keys.get("vae_name", "VAE"), quoted_value(name), NO_SUCH_VAE))
+
+
+def _take_upscaler(settings: dict[str, object], remarks: Sequence[Remark], models: Sequence[Model]) -> list[Remark]:
+    """The upscaler that the picture names, if it is here. Returns the remarks, of which one says what is used instead
+    where it is not."""
+    named = next((one.values["upscaler"] for one in remarks if one.key == "hires_upscaler"), "")
+    name = str(settings.pop("upscaler_name", "") or "") or named
+    there = [model for model in models if model.kind == "upscaler" and model.state == "usable"]
+    matches = _matching_models(name, there) if name else []
+    if len(matches) == 1 and "hires_scale" in settings:
+        settings["upscaler_name"] = matches[0].name
+        return [one for one in remarks if one.key != "hires_upscaler"]
+    if name and not named and settings.get("hires_scale", 1) != 1:
+        return [*remarks, Remark("hires_upscaler", {"upscaler": name, "instead": "Lanczos"})]
+    return list(remarks)
 
 
 def _matching_models(name: str, models: Sequence[Model]) -> list[Model]:

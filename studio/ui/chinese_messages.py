@@ -822,6 +822,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "and there is none in the models folders.": "工作室主人要求图像经过安全检查器，但模型文件夹中没有安全检查器。",
     "a safety checker": "安全检查器",
     "an upscaler": "放大模型",
+    "an upscaler that can be used": "可用的放大模型",
+    "the name of an upscaler of the models folders, or nothing for none": "模型文件夹中放大模型的名称，留空则不使用",
     "This is an upscaler of the architecture {}. The studio reads ESRGAN, Real-ESRGAN Compact and "
     "SPAN, and this one too where the package spandrel is installed.": "这是 {1} 架构的放大模型。工作室可读取 ESRGAN、"
     "Real-ESRGAN Compact 和 SPAN；安装了 spandrel 包后也可读取此架构。",

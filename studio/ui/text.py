@@ -211,6 +211,11 @@ _ENGLISH: Mapping[str, str] = {
     "hires_scale.label": "Scale",
     "hires_scale.help": "The picture is made at its own size, enlarged by this factor, and refined in a second pass. 1"
     " is off.",
+    "upscaler_name.label": "Learned upscaler",
+    "upscaler_name.help": "Enlarges the decoded picture before the second pass; Lanczos brings it to its size. With"
+    " Latent it has nothing to enlarge.",
+    "upscaler_name.none": "None",
+    "upscaler_name.nothing": "There is none: put one into models/upscalers.",
     "hires_upscaler.label": "Upscaler",
     "hires_upscaler.help": "Lanczos enlarges the decoded picture. Latent enlarges the latents and needs more strength.",
     "hires_steps.label": "Steps of the second pass",

@@ -62,6 +62,8 @@ def _with_adapters(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoin
     ]
     names = {name for name, _ in pairs}
     vaes = [(name, vae) for name, vae in zip(checkpoint.vaes, checkpoint.vae_ids, strict=True) if vae in allowed]
+    all_upscalers = zip(checkpoint.upscalers, checkpoint.upscaler_ids, strict=True)
+    upscalers = [(name, upscaler) for name, upscaler in all_upscalers if upscaler in allowed]
     return replace(
         checkpoint,
         controlnets=tuple(name for name, _ in pairs),
@@ -69,6 +71,8 @@ def _with_adapters(checkpoint: Checkpoint, allowed: frozenset[str]) -> Checkpoin
         palettes=tuple(row for row in checkpoint.palettes if row[0] in names),
         vaes=tuple(name for name, _ in vaes),
         vae_ids=tuple(vae for _, vae in vaes),
+        upscalers=tuple(name for name, _ in upscalers),
+        upscaler_ids=tuple(upscaler for _, upscaler in upscalers),
         fast_lora=checkpoint.fast_lora if checkpoint.fast_lora_id in allowed else "",
         fast_lora_id=checkpoint.fast_lora_id if checkpoint.fast_lora_id in allowed else "",
     )

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from studio.asked.fields import Inpaint
 from studio.asked.requests import REQUEST_KINDS
 from studio.asked.rows import Row
+from tests.diffusion.published_upscalers import PublishedCompact
 from tests.engine.conftest import EngineFactory, finish, pixels
 from tests.tiny import save_tiny_checkpoint, tiny_vae
 
@@ -40,7 +42,7 @@ OF_KIND: dict[str, dict[str, Any]] = {
 OTHER: dict[str, Any] = {
     "prompt": "a blue apple", "negative_prompt": "sea", "checkpoint": "tiny-v", "num_images_per_prompt": 2,
     "width": 128, "height": 96, "clip_skip": 2, "image": png("lime", (0, 0, 60, 30)),
-    "strength": 0.9, "hires_strength": 0.9, "vae_name": "other",
+    "strength": 0.9, "hires_strength": 0.9, "vae_name": "other", "upscaler_name": "4x",
     "mask": png("white", (4, 4, 30, 60)), "inpaint_area": "whole", "hires_scale": 2.0, "padding": 24,
     "s_tmin": 5.0, "s_tmax": 2.0, "noise_seed_delta": 31337,
     "hires_prompt": "a blue apple", "hires_negative_prompt": "sea",
@@ -94,6 +96,8 @@ def deeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(3)
         CLIPTextModel(config).save_pretrained(folder / "text_encoder")
     tiny_vae(seed=11).save_pretrained(models / "vae" / "other")
+    (models / "upscalers").mkdir()
+    save_file(PublishedCompact().state_dict(), models / "upscalers" / "4x.safetensors")
     return models
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +19,16 @@ from safetensors.torch import save_file
 
 from studio.answered.codec import decode, encode
 from studio.answered.engine import Answer, Refused
-from studio.answered.events import Finished
+from studio.answered.events import Failed, Finished, Stopped
+from studio.asked.fields import TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.upscale import MAX_NETWORK_PIXELS, Upscale
 from studio.engine.engine import DiffusionEngine
 from studio.engine.local import LocalEngine
 from studio.picture.gallery import Gallery
+from studio.picture.metadata import read_png
 from tests.diffusion.published_upscalers import NewEsrgan, OldEsrgan, PublishedCompact
-from tests.engine.conftest import Calls, MakeDevice, ask, events_of, outcome
+from tests.engine.conftest import Calls, MakeDevice, ask, events_of, finish, outcome, pixels
 from tests.tiny import save_tiny_checkpoint
 
 
@@ -45,6 +48,7 @@ def nothing_added(module: PublishedCompact) -> PublishedCompact:
 def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
     save_tiny_checkpoint(folder / "checkpoints" / "tiny")
+    save_tiny_checkpoint(folder / "checkpoints" / "other")
     put(folder / "upscalers" / "nearest-4x.safetensors", nothing_added(PublishedCompact(4)))
     put(folder / "ESRGAN" / "old-2x.safetensors", OldEsrgan(ups=1))
     put(folder / "upscale_models" / "grey.safetensors", OldEsrgan(colours=1))
@@ -222,6 +226,90 @@ def test_what_nobody_waits_for_is_not_gone_on_with(engine: DiffusionEngine, monk
     asyncio.run(leave())
     assert len(tiles) < 50, "of some hundreds"
     assert enlarge(engine, upscaler="nearest-4x", factor=4).size == (160, 96)
+
+
+TWICE: dict[str, Any] = {"hires_scale": 1.5, "hires_steps": 2, "hires_strength": 0.5, "seed": 3, "exact": True}
+
+
+def test_a_picture_goes_through_it_between_its_two_passes(engine: DiffusionEngine) -> None:
+    plain = pixels(engine, finish(engine, ask(**TWICE)))
+    finished = finish(engine, ask(**TWICE, upscaler_name="Nearest-4X.safetensors"))
+    assert pixels(engine, finished).shape == plain.shape == (96, 96, 3)
+    assert (pixels(engine, finished) != plain).any()
+    info = finished.pictures[0].info
+    assert (info["upscaler_name"], len(str(info["upscaler_hash"]))) == ("nearest-4x", 64)
+    assert "Hires upscaler: nearest-4x" in finished.pictures[0].parameters
+    path = engine._gallery.path(finished.pictures[0].id, "anna")
+    assert path is not None
+    again = read_png(path)
+    assert isinstance(again, TextToImage)
+    assert again.upscaler_name == "nearest-4x"
+    assert (pixels(engine, finish(engine, again)) == pixels(engine, finished)).all()
+    latent = {**TWICE, "hires_upscaler": "latent"}
+    without = pixels(engine, finish(engine, ask(**latent)))
+    assert (pixels(engine, finish(engine, ask(**latent, upscaler_name="old-2x"))) == without).all()
+
+
+def test_the_network_sees_the_picture_of_the_first_pass(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no noise added the second pass gives back what it was given, as far as the VAE does."""
+    from studio.engine import upscale_work
+
+    seen: list[Image.Image] = []
+    through = upscale_work.through
+
+    def watched(network: Any, picture: Image.Image, device: Any) -> Any:
+        seen.append(picture)
+        return through(network, picture, device)
+
+    monkeypatch.setattr(upscale_work, "through", watched)
+    finish(engine, ask(**TWICE, upscaler_name="old-2x", num_images_per_prompt=2))
+    first = finish(engine, ask(seed=3, exact=True, num_images_per_prompt=2))
+    assert [picture.size for picture in seen] == [(64, 64)] * 2
+    for image, picture in enumerate(seen):
+        assert (np.asarray(picture) == pixels(engine, first, image)).all()
+
+
+def test_a_run_that_is_being_enlarged_can_be_stopped_and_keeps_its_checkpoint(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.engine import upscale_work
+
+    gate = threading.Event()
+
+    def endless(network: Any, picture: Image.Image, device: Any) -> Any:
+        gate.set()
+        while True:
+            time.sleep(0.005)
+            yield
+
+    monkeypatch.setattr(upscale_work, "through", endless)
+    stuck = engine.submit(ask(**TWICE, upscaler_name="nearest-4x"), owner="anna")
+    assert gate.wait(20)
+    other = engine.submit(ask(checkpoint="other", num_inference_steps=1), owner="bert")
+    beside = engine.submit(ask(num_inference_steps=1), owner="carla")
+    assert isinstance(outcome(engine, beside, "carla"), Finished), "others of its checkpoint go on"
+    summary, _ = engine.job_so_far(other, owner="bert")
+    assert summary.state == "queued", "another one is not loaded under it"
+    engine.cancel(stuck, owner="anna")
+    assert isinstance(outcome(engine, stuck, "anna"), Stopped)
+    assert isinstance(outcome(engine, other, "bert"), Finished)
+
+
+def test_what_is_wrong_with_its_upscaler_fails_a_run_and_no_other(engine: DiffusionEngine, models: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"upscaler_name: the upscaler 'absent'.* one of old-2x, nearest-4x"):
+        engine.submit(ask(**TWICE, upscaler_name="absent"), owner="anna")
+    with pytest.raises(InvalidRequest, match=r"upscaler_name: 'grey' .*channels"):
+        engine.submit(ask(**TWICE, upscaler_name="grey"), owner="anna")
+    broken = NewEsrgan(2)
+    broken.conv_hr.weight.data[:] = float("inf")
+    put(models / "ESRGAN" / "broken.safetensors", broken)
+    engine.models.listing(refresh=True)
+    failed = outcome(engine, engine.submit(ask(**TWICE, upscaler_name="broken"), owner="anna"))
+    assert isinstance(failed, Failed)
+    assert (failed.kind, "broken.safetensors holds values" in failed.message) == ("bad_checkpoint", True)
+    assert finish(engine, ask(num_inference_steps=1)).pictures
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

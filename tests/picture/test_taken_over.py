@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -259,6 +260,25 @@ def test_a_vae_is_taken_where_it_is_here_and_fits(line: str, taken_name: str | N
     assert found is not None
     assert found.settings.get("vae_name") == taken_name
     assert {one.key: one.why.key for one in found.left_out} == left
+
+
+def test_an_upscaler_is_taken_where_it_is_here() -> None:
+    upscaler = replace(checkpoint("4x-UltraSharp"), facts=ModelFacts(kind="upscaler"))
+    line = "Steps: 9, Sampler: DDIM, Hires upscale: 1.5, Denoising strength: 0.5, Hires upscaler: 4x-UltraSharp"
+    for models, name in (([upscaler], "4x-UltraSharp"), ([], None)):
+        found = take_over(infotext(line), models)
+        assert found is not None
+        assert (found.settings.get("upscaler_name"), found.settings["hires_upscaler"]) == (name, "lanczos")
+        instead = Remark("hires_upscaler", {"upscaler": "4x-UltraSharp", "instead": "Lanczos"})
+        assert (instead in found.remarks) == (name is None)
+
+
+def test_the_studios_own_upscaler_name_is_named_where_it_is_not_here() -> None:
+    info = {"schema": 2, "kind": "text_to_image", "prompt": "x", "hires_scale": 1.5, "upscaler_name": "folder/4x"}
+    found = take_over_texts({"latent-studio": json.dumps(info)}, [])
+    assert found is not None
+    assert "upscaler_name" not in found.settings
+    assert Remark("hires_upscaler", {"upscaler": "folder/4x", "instead": "Lanczos"}) in found.remarks
 
 
 def test_a_refiner_is_named_and_the_rest_is_taken() -> None:

@@ -17,7 +17,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
-from studio.ui.generate import control, noise, prompt_helper, vae
+from studio.ui.generate import control, noise, prompt_helper, upscaler, vae
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
 from studio.ui.queue import panel as queue
 from studio.ui.render import strength_sentence
@@ -139,10 +139,12 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
         seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
     if image is None:
-        with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold"):
+        with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold") as hires:
             components |= section(tab, "hires")
+            components["upscaler_name"] = upscaler.build(engine, tab, checkpoint.name if checkpoint else None)
             with gr.Accordion(say("hires_own.label"), open=False, elem_classes="ls-fold"):
                 components |= section(tab, "hires_own")
+        upscaler.connect(engine, components, hires)
     components["controls"] = control.build(engine, tab, checkpoint.name if checkpoint else None)
     with gr.Accordion(say("variation.label"), open=False, elem_classes="ls-fold"):
         components |= section(tab, "variation")

@@ -15,7 +15,7 @@ from studio.answered.engine import Engine, UnknownJob
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
-from studio.ui.generate import control, following, presets, stored_fields, vae, widgets
+from studio.ui.generate import control, following, presets, stored_fields, upscaler, vae, widgets
 from studio.ui.generate import controls as c
 
 
@@ -85,6 +85,8 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         checkpoint = back.get(fields["checkpoint"], catalog[0].name if catalog else None)
         updates[fields["controls"]] = control.offer(engine, checkpoint)
         updates[fields["vae_name"]] = vae.update(engine, checkpoint, "")
+        if "upscaler_name" in fields:
+            updates[fields["upscaler_name"]] = upscaler.update(engine, checkpoint, "")
         choice = next((one for one in catalog if one.name == checkpoint), None)
         updates[generate_tab.examples] = list(choice.examples[: c.MAX_EXAMPLES]) if choice is not None else []
         if fields["checkpoint"] in back:

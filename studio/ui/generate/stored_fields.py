@@ -13,7 +13,7 @@ from studio.asked.problems import Problem
 from studio.asked.requests import ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui import keeping
-from studio.ui.generate import vae
+from studio.ui.generate import upscaler, vae
 from studio.ui.generate.controls import FILES, Controls
 from studio.ui.generate.following import aspect_of
 from studio.ui.generate.widgets import locked_values, schedule_choices
@@ -54,6 +54,9 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
     if updates.keys() & {f["vae_name"], f["checkpoint"]}:  # a checkpoint without a VAE's name has its own
         checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
         updates[f["vae_name"]] = vae.update(engine, checkpoint, updates.get(f["vae_name"], ""))
+    if f.get("upscaler_name") in updates:
+        checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
+        updates[f["upscaler_name"]] = upscaler.update(engine, checkpoint, updates[f["upscaler_name"]])
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
         schedule = updates.get(f["noise_schedule"], "automatic")

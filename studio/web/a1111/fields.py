@@ -43,6 +43,7 @@ THEIR_NAMES: Mapping[str, str] = {ours: theirs for theirs, ours in SAME.items()}
     "strength": "denoising_strength",
     "hires_strength": "denoising_strength",
     "hires_upscaler": "hr_upscaler",
+    "upscaler_name": "hr_upscaler",
     "hires_scheduler": "hr_sampler_name",
     "hires_noise_schedule": "hr_scheduler",
     "image": "init_images",

@@ -321,9 +321,12 @@ class _Reading:
         self.values.setdefault("hires_scale", _DEFAULTS["hr_scale"])
         self.values["hires_strength"] = self.body.get("denoising_strength", _STRENGTH)
         upscaler = self.body.get("hr_upscaler", "Latent")
+        learned = [one.name for one in self.models if one.kind == "upscaler" and one.state == "usable"]
         ours = _UPSCALERS.get(upscaler.casefold()) if isinstance(upscaler, str) else None
+        if ours is None and upscaler in learned:
+            ours, self.values["upscaler_name"] = "lanczos", upscaler
         if ours is None:
-            self._problem("hr_upscaler", upscaler, "Latent or Lanczos")
+            self._problem("hr_upscaler", upscaler, " or ".join(("Latent", "Lanczos", *learned[:20])))
         self.values["hires_upscaler"] = ours
         wide, high = (self._whole(f"hr_resize_{axis}", 0, 0, 8192) for axis in "xy")
         if wide or high:
@@ -333,7 +336,7 @@ class _Reading:
             self._problem("hr_scale", scale, "with enable_hr numbers above 1")
 
     def _forget_second_pass(self) -> None:
-        for name in [name for name in self.values if name.startswith("hires_")]:
+        for name in [name for name in self.values if name.startswith(("hires_", "upscaler_"))]:
             del self.values[name]
 
     def _scale_of(self, wide: int, high: int) -> None:

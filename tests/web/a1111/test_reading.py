@@ -134,7 +134,7 @@ def test_the_schedule_at_the_end_of_a_name_counts_and_the_other_is_named() -> No
         ({"alwayson_scripts": ["ADetailer"]}, "alwayson_scripts", "an object"),
         ({"refiner_checkpoint": "sd_xl_refiner"}, "refiner_checkpoint", "None"),
         ({"sampler_name": "DPM++ SDE", "eta": 0.5}, "eta", "with DPM++ SDE 1"),
-        ({"enable_hr": True, "hr_upscaler": "R-ESRGAN 4x+"}, "hr_upscaler", "Latent or Lanczos"),
+        ({"enable_hr": True, "hr_upscaler": "R-ESRGAN 4x+"}, "hr_upscaler", "Latent or Lanczos or small-world-4x"),
         ({"enable_hr": True, "hr_sampler_name": "DPM fast"}, "hr_sampler_name", "DPM++ 2M"),
         ({"enable_hr": True, "hr_scheduler": "other"}, "hr_scheduler", "Karras"),
         ({"enable_hr": True, "hr_prompt": 5}, "hr_prompt", "text"),
@@ -278,6 +278,8 @@ def test_a_second_pass() -> None:
         7,
     )
     assert "hr_resize_y" in refused(prompt="x", enable_hr=True, width=128, height=64, hr_resize_x=256, hr_resize_y=256)
+    learned = asked(prompt="x", enable_hr=True, hr_upscaler="small-world-4x").request
+    assert (learned.hires_upscaler, learned.upscaler_name) == ("lanczos", "small-world-4x")
     without = asked(prompt="x", enable_hr=False, hr_scale=2, hr_upscaler="R-ESRGAN 4x+", denoising_strength=0.7).request
     assert isinstance(without, TextToImage)
     assert without.hires_scale == 1.0
