@@ -211,22 +211,19 @@ class Executor:
         )
 
     def second_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> Lane | None:
-        """The lane that makes an image anew, larger, from its first pass; None where it is not made twice or has been
-        already. `picture`: what it begins with, where an upscaler has enlarged it."""
+        """The lane that makes an image anew, larger, from its first pass, or from `picture`, which an upscaler has made
+        of that; None where it is not made twice or has been already."""
         run, second = active.run, active.run.of(active.image).second
         if second is None or active.before:
             return None
         check_unchanged(run.files, self._files(second.adapters, second.conditioning))
-        components = self.components_of(run)
-        start: Image.Image | torch.Tensor | None = picture
-        if start is None:
-            start = scaled_up(components, active.lane.latents, second.resolved.size, run.resolved.hires_upscaler)
+        components, size = self.components_of(run), second.resolved.size
         return self._start(
             components,
             second.resolved,
             seed=run.seeds[active.image],
             conditioning=second.conditioning,
-            picture=start,
+            picture=picture or scaled_up(components, active.lane.latents, size, run.resolved.hires_upscaler),
             variation=run.variation(active.image),
             adapters=second.adapters,
             controls=self._controls(run, second.resolved),

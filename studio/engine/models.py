@@ -42,6 +42,7 @@ from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
+from studio.engine.offers import offered
 from studio.families.base import PREDICTION_CHOICES
 from studio.families.flow import SHIFT, SHIFTS, is_shift
 from studio.families.registry import label_of
@@ -94,33 +95,8 @@ class ModelService:
     # ------------------------------------------------------------------------------------------- for the page
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Usable checkpoints with the ControlNets that fit them, the built-in one first."""
-        nets = [entry for entry in self.catalog.entries() if entry.facts.kind == "controlnet"]
-        vaes = [entry for entry in self.catalog.entries() if entry.facts.kind in VAE_KINDS]
-        upscalers = [entry for entry in self.catalog.entries() if entry.facts.kind == "upscaler" and entry.facts.usable]
-        loras = {entry.file.owner: entry for entry in self.catalog.entries() if entry.facts.kind == "lora"}
-        checkpoints = []
-        for entry in self.catalog.checkpoints().values():
-            fitting = [net for net in nets if net.controls(entry)]
-            palettes = tuple((net.name, net.facts.palette) for net in fitting if net.facts.palette)
-            fitting_vaes = [vae for vae in vaes if vae.fits_vae_of(entry)]
-            fast = loras.get(entry.file.key)
-            checkpoints.append(
-                replace(
-                    entry.checkpoint,
-                    id=self._id(entry.id),
-                    controlnets=tuple(net.name for net in fitting),
-                    controlnet_ids=tuple(self._id(net.id) for net in fitting),
-                    palettes=palettes,
-                    vaes=tuple(vae.name for vae in fitting_vaes),
-                    vae_ids=tuple(self._id(vae.id) for vae in fitting_vaes),
-                    upscalers=tuple(one.name for one in upscalers),
-                    upscaler_ids=tuple(self._id(one.id) for one in upscalers),
-                    fast_lora=fast.name if fast is not None else "",
-                    fast_lora_id=self._id(fast.id) if fast is not None else "",
-                )
-            )
-        return tuple(checkpoints)
+        """Usable checkpoints with what fits them, the built-in one first."""
+        return offered(self.catalog.entries(), self._id)
 
     def now(self, *, refresh: bool = False) -> ModelsNow:
         """Everything that the Models tab shows. As `listing`."""

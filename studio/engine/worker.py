@@ -16,15 +16,14 @@ from studio.checkpoints.manager import ModelManager
 from studio.engine import failures
 from studio.engine.active_runs import ActiveRuns
 from studio.engine.admissions import Admissions
+from studio.engine.between_ticks import BetweenTicks
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
-from studio.engine.enlarging import Enlarging
 from studio.engine.executor import Executor
-from studio.engine.jobs import SWEEP_SECONDS, Job
+from studio.engine.jobs import Job
 from studio.engine.outside import Outside
 from studio.engine.presenter import Presenter
-from studio.engine.questions import answer_one_slice
 from studio.engine.runs import ActiveImage
 from studio.engine.scheduler import Plan, Scheduler
 
@@ -44,14 +43,12 @@ class Worker:
         self._admissions = Admissions(
             self._executor, self._runs, self._checkpoint, self._threads, self._presenter, outside, self._finish
         )
-        self._enlarging = Enlarging(self._executor, self._fail)
-        self._swept = 0.0
-        self._answered_seconds = 0.0  # of questions, that ticks have not had since
+        self._between = BetweenTicks(self._executor, outside, self._fail)
 
     def turn(self, admit: bool = True) -> bool:
         """Look at the jobs, admit, answer, tick once. False when there was nothing to do. Without `admit` the lanes
         that run go on and no new one joins them."""
-        self._sweep()
+        self._between.sweep()
         self._threads.settle()
         for run in [run for run in self._runs.all() if run.job.stop_reason is not None]:
             self._presenter.stop(run)
@@ -62,10 +59,10 @@ class Worker:
                 self._admissions.admit(plan.admit)
             plan = self._plan(admit)
         self._presenter.tell_places(plan.places)
-        is_answering = self._answer(beside_lanes=bool(plan.tick))
+        has_worked = self._between.work(beside_lanes=bool(plan.tick))
         if not plan.tick:
             self._executor.forget_texts()
-            return is_answering
+            return has_worked
         self._tick(plan)
         return True
 
@@ -86,17 +83,6 @@ class Worker:
         for run in self._runs.all():
             self._fail(run.job, error)
 
-    def _answer(self, *, beside_lanes: bool) -> bool:
-        """One slice of a question, and a tile of a run's image. Beside lanes these have half of the time: a tile that
-        a large upscaler enlarges may take as long as many ticks."""
-        if beside_lanes and self._answered_seconds > 0:
-            return False
-        start = time.perf_counter()
-        worked = self._enlarging.work()
-        worked |= answer_one_slice(self._outside.inquiries, self._executor, self._outside.tokenizer_lock)
-        self._answered_seconds = time.perf_counter() - start if worked and beside_lanes else 0.0
-        return worked
-
     def _plan(self, admit: bool) -> Plan:
         jobs = [job for job in self._outside.book.runnable() if job.stop_reason is None]
         manager = self._executor.manager
@@ -104,16 +90,10 @@ class Worker:
             jobs,
             self._executor.loaded,
             admit=admit and not self._outside.closing.is_set(),
-            may_switch=not len(self._enlarging),
+            may_switch=not len(self._between.enlarging),
             is_replaced=manager.is_replaced,
             suits=lambda job: suits_exact(manager.loaded, job.has_exact_weights),
         )
-
-    def _sweep(self) -> None:
-        if time.monotonic() - self._swept > SWEEP_SECONDS:
-            self._swept = time.monotonic()
-            self._outside.book.sweep()
-            self._outside.recorder.sweep()
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
@@ -133,7 +113,7 @@ class Worker:
             active.threads.add(self._threads.number)
         self._presenter.show(results)
         seconds = time.perf_counter() - start
-        self._answered_seconds -= seconds
+        self._between.ticked(seconds)
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
         self._outside.book.charge(shares)
         self._presenter.measure(results.callers[0], results.rows, seconds)
@@ -143,13 +123,11 @@ class Worker:
                     self._next_pass(active)
 
     def _next_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> None:
-        """An image has run its last step: it is made anew, larger, or it is a picture. `picture`: what an upscaler has
-        made of it."""
-        if picture is None and self._enlarging.begin(active, partial(self._next_pass, active)):
-            self._runs.leave(active)
+        """An image has run its last step: it is made anew, larger, of an upscaler's `picture` perhaps, or done."""
+        self._runs.leave(active)
+        if picture is None and self._between.enlarging.begin(active, partial(self._next_pass, active)):
             return
         lane = self._executor.second_pass(active, picture)
-        self._runs.leave(active)
         if lane is not None:
             active.before, active.lane = active.lane.total, lane
         if lane is None or lane.is_finished:

@@ -14,7 +14,19 @@ from studio.answered import codec, engine, events, model_facts, models
 from studio.answered.codec import BadMessage, decode, encode, known_types
 from studio.answered.engine import Refused, UnknownJob
 from studio.answered.models import NoSuchModel
-from studio.asked import axes, branch, compare, control, fields, guest_rules, orders, problems, questions, resolved
+from studio.asked import (
+    axes,
+    branch,
+    compare,
+    control,
+    fields,
+    guest_rules,
+    orders,
+    problems,
+    questions,
+    resolved,
+    upscale,
+)
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.problems import InvalidRequest, Problem
@@ -82,6 +94,7 @@ def test_all_that_the_protocol_names_is_known_and_no_two_have_one_name() -> None
         compare,
         branch,
         questions,
+        upscale,
         guest_rules,
         orders,
         events,
