@@ -232,7 +232,7 @@ OTHERS = [
     ({"blocks.0.self_attn.norm_q.weight": (8,), "head.modulation": W}, "a Wan video model"),
     ({"image_proj.proj.weight": W, "ip_adapter.1.to_k_ip.weight": W}, "an IP-Adapter"),
     ({"adapter.body.0.resnets.0.block1.weight": (8, 8, 3, 3)}, "a T2I-Adapter"),
-    ({"body.0.weight": (64, 3, 3, 3), "body.0.bias": (64,), "body.1.weight": (64,)}, "a picture upscaler"),
+    ({"conv_first.weight": (64, 3, 3, 3)}, "a picture upscaler"),
     (
         {f"{UNET}input_blocks.0.0.weight": (320, 8, 3, 3), f"{UNET}input_blocks.1.1.time_stack.0.ff.weight": W},
         "a Stable Video Diffusion model",
