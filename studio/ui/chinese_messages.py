@@ -33,8 +33,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "what the page before answered as next": "上一页给出的 next 值",
     "a name of 1 to {} characters": "1 到 {1} 个字符的名称",
     "at most {} boards": "最多 {1} 个收藏板",
-    "{} is no encoder of a TAESD: its tensors have other names or shapes.": "{1} 不是 TAESD 的编码器："
-    "它的张量名称或形状不同。",
     "{} is no decoder of a TAESD: "
     "its tensors have other names or shapes.": "{1} 不是 TAESD 的解码器：它的张量名称或形状不同。",
     "{} is no encoder of a TAESD: "
