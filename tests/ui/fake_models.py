@@ -72,6 +72,7 @@ CATALOG = (
         name="tiny-test", label="Tiny <b>test</b>", family="sd1", native_width=512, native_height=512,
         size_bytes=2**20, controlnets=("lines", "maps"), controlnet_ids=("linesxxxxxxxxxxx", "mapsxxxxxxxxxxxx"),
         vaes=("soft-vae",), vae_ids=("soft-vaexxxxxxxx",), id="tiny-testxxxxxxx",
+        upscalers=("small-world-4x",), upscaler_ids=("small-world-4xxx",),
     ),
     Checkpoint(
         name="quick", label="Quick one", family="sd1", native_width=512, native_height=512, size_bytes=2**20,

@@ -24,7 +24,7 @@ from studio.asked.requests import RANGES, REQUEST_KINDS, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.picture.gallery import Gallery
 from studio.ui import assets, blocks, language, theme
-from studio.ui.generate import api, controls, following, stored_fields, vae, widgets
+from studio.ui.generate import api, controls, following, stored_fields, upscaler, vae, widgets
 from studio.ui.page import build
 from tests.audit import addresses_asked
 from tests.ui.fake_app import launch
@@ -208,6 +208,23 @@ def test_a_vae_can_be_chosen_where_one_fits_and_leaves_with_its_checkpoint(demo:
     kept = stored_fields.restore(engine, made, {"checkpoint": "tiny-test", "vae_name": "soft-vae"})
     assert kept[first]["value"] == "soft-vae"
     gone = stored_fields.restore(engine, made, {"checkpoint": "quick", "vae_name": "soft-vae"})
+    assert gone[first]["value"] == ""
+    engine.close()
+
+
+def test_an_upscaler_can_be_chosen_where_there_is_one(tmp_path: Path) -> None:
+    engine = FakeEngine(Gallery(tmp_path))
+    with gr.Blocks():
+        made = controls.build(engine, "text_to_image")
+    first = made.fields["upscaler_name"]
+    assert (first.value, first.interactive) == ("", False)
+    assert "models/upscalers" in str(first.info)
+    offer = upscaler.update(engine, "tiny-test", "small-world-4x")
+    assert (offer["value"], offer["interactive"]) == ("small-world-4x", True)
+    assert [value for _, value in offer["choices"]] == ["", "small-world-4x"]
+    back = stored_fields.restore(engine, made, {"checkpoint": "tiny-test", "upscaler_name": "small-world-4x"})
+    assert back[first]["value"] == "small-world-4x"
+    gone = stored_fields.restore(engine, made, {"checkpoint": "tiny-test", "upscaler_name": "gone-4x"})
     assert gone[first]["value"] == ""
     engine.close()
 

@@ -23,3 +23,6 @@ def test_a_guest_sees_the_vaes_that_they_may_name() -> None:
     assert (without.vaes, without.vae_ids) == ((), ())
     [with_it] = guest_view.checkpoints(CATALOG, (tiny.id, *tiny.vae_ids))
     assert (with_it.vaes, with_it.vae_ids) == (tiny.vaes, tiny.vae_ids)
+    assert (with_it.upscalers, with_it.upscaler_ids) == ((), ())
+    [with_upscaler] = guest_view.checkpoints(CATALOG, (tiny.id, *tiny.upscaler_ids))
+    assert with_upscaler.upscalers == ("small-world-4x",)
