@@ -16,6 +16,7 @@ from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, on
 from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
+from studio.asked.word_weights import WordWeights, read_weights
 
 MAX_POKE = 20.0  # x_t has a standard deviation of about 1
 # Those that mean something for the rest of a run: a curve that begins at any level.
@@ -23,6 +24,7 @@ SPACINGS = {name: label for name, label in NOISE_SCHEDULES.items() if name not i
 _WHOLE = {
     "evaluation": Range(low=0, high=999, whole=True),
     "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
+    "weights_until": Range(low=1, high=1000, whole=True),
 }
 
 
@@ -38,6 +40,9 @@ class Branch:
 
     `scheduler` goes on in place of the run's own, over the levels that the run had left, or, with `noise_schedule`,
     over as many of that curve, which begins at this evaluation's level. It begins anew: its first step is of order one.
+
+    `word_weights` weighs words of the prompt (`studio.asked.word_weights`), from here up to and not with evaluation
+    `weights_until`, or to the end.
     """
 
     evaluation: int
@@ -48,6 +53,24 @@ class Branch:
     poke: bytes | None = None
     scheduler: SchedulerName | None = None
     noise_schedule: NoiseScheduleName | None = None
+    word_weights: str | None = None
+    weights_until: int | None = None
+
+    @property
+    def weights(self) -> WordWeights | None:
+        """The weights of words from here on; None where it says nothing of them. Raises InvalidRequest for a text of
+        weights that is none, for an end without weights or before they begin, and beside another prompt."""
+        if self.word_weights is None and self.weights_until is None:
+            return None
+        weights = read_weights(self.word_weights or "")
+        until = self.weights_until
+        if until is not None and until <= self.evaluation:
+            expectation = Message("whole numbers from {low} to {high}", low=self.evaluation + 1, high=1000)
+            raise InvalidRequest(Problem("weights_until", str(until), expectation))
+        if self.prompt is not None:
+            expectation = Message("the run's own prompt: its words are weighted")
+            raise InvalidRequest(Problem("prompt", quoted_value(self.prompt), expectation))
+        return WordWeights(weights=weights, first=self.evaluation, until=until)
 
     @property
     def switches_scheduler(self) -> bool:
@@ -85,6 +108,8 @@ class Branch:
                 values[name] = text
                 if text not in _NAMES[name]:
                     problems.append(Problem(name, quoted_value(text), one_of(_NAMES[name])))
+            elif name == "word_weights":
+                values[name] = clean_text(text)
             elif name in names:
                 values[name] = _number(name, text, problems)
         if "evaluation" not in parameters:
@@ -96,7 +121,9 @@ class Branch:
                 problems.append(Problem("poke", Message("{count} bytes", count=f"{len(poke):,}"), expectation))
         if problems:
             raise InvalidRequest(*problems)
-        return cls(**values)  # type: ignore[arg-type]
+        branch = cls(**values)  # type: ignore[arg-type]
+        _ = branch.weights
+        return branch
 
 
 _NAMES: Mapping[str, Mapping[str, str]] = {

@@ -25,6 +25,7 @@ from studio.asked.problems import (
 from studio.asked.quantities import QUANTITIES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
+from studio.asked.word_weights import read_weights
 
 # What the fields of questions allow, by name: numbers, and names of tables.
 RANGES: Mapping[str, Range] = {
@@ -270,6 +271,16 @@ class Heads(LookAgain):
     layer: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightedWords(LookAgain):
+    """The noise that is predicted there with other weights of words (`studio.asked.word_weights`): the U-Net call is
+    made once more with them."""
+
+    name: ClassVar[str] = "word-weights"
+
+    word_weights: str
+
+
 QUESTION_KINDS: Mapping[str, type[Question]] = {
     kind.name: kind
     for kind in (
@@ -289,6 +300,7 @@ QUESTION_KINDS: Mapping[str, type[Question]] = {
         DecodeQuantity,
         SelfAttention,
         Heads,
+        WeightedWords,
     )
 }
 
@@ -324,6 +336,8 @@ def parse(name: str, parameters: Mapping[str, str], image: bytes = b"") -> Quest
     if problems:
         raise InvalidRequest(*problems)
     question = kind(**values)  # type: ignore[arg-type]
+    if isinstance(question, WeightedWords):
+        read_weights(question.word_weights)
     if isinstance(question, (ScheduleCurves, NoisedStart, FewSteps, Plane)) and (problems := _curve_problems(question)):
         raise InvalidRequest(*problems)
     return question

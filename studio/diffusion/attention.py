@@ -95,11 +95,17 @@ class RecordMaps(AttentionEdit):
         return maps
 
     def look(
-        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+        self,
+        layer: AttentionLayer,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        text: torch.Tensor,
+        mask: torch.Tensor | None,
     ) -> None:
         """See `AttentionEdit.look`."""
         if self._most_places is None or queries.shape[1] <= self._most_places:
-            weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale)
+            weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale, _of_row(mask))
             self.maps.add(shape_of(layer, queries, keys, text), weights.mean(0))
 
 
@@ -122,11 +128,17 @@ class RecordHeads(AttentionEdit):
         return layer == self._name
 
     def look(
-        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+        self,
+        layer: AttentionLayer,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        text: torch.Tensor,
+        mask: torch.Tensor | None,
     ) -> None:
         """See `AttentionEdit.look`."""
         layer_maps = self.maps.layer = shape_of(layer, queries, keys, text)
-        weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale)
+        weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale, _of_row(mask))
         self.maps.weights = weights.transpose(1, 2).unflatten(2, (layer_maps.height, layer_maps.width))
         self.maps.scale = float(layer.module.scale)
         for which, tensor in zip("qkv", (queries, keys, values)):
@@ -177,11 +189,20 @@ def shape_of(layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, t
     )
 
 
-def attention_weights(queries: torch.Tensor, keys: torch.Tensor, heads: int, scale: float) -> torch.Tensor:
-    """softmax(q k^T * scale), float32 (heads, N, tokens); `queries` (N, inner), `keys` (tokens, inner)."""
+def attention_weights(
+    queries: torch.Tensor, keys: torch.Tensor, heads: int, scale: float, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """softmax(q k^T * scale + mask), float32 (heads, N, tokens); `queries` (N, inner), `keys` (tokens, inner), `mask`
+    (N, tokens)."""
     q = queries.float().unflatten(1, (heads, -1)).transpose(0, 1)  # (heads, N, head_dim)
     k = keys.float().unflatten(1, (heads, -1)).transpose(0, 1)
-    return torch.baddbmm(torch.zeros((), device=q.device), q, k.transpose(1, 2), beta=0, alpha=scale).softmax(-1)
+    scores = torch.baddbmm(torch.zeros((), device=q.device), q, k.transpose(1, 2), beta=0, alpha=scale)
+    return (scores if mask is None else scores + mask.float()).softmax(-1)
+
+
+def _of_row(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """The mask of the prompt's row, the last one."""
+    return None if mask is None else mask[0]
 
 
 # ----------------------------------------------------------------------------------------------- tokens to rows

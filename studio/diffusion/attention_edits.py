@@ -47,6 +47,10 @@ class AttentionEdit:
         """Lanes whose edits have equal shapes can share a call."""
         return type(self).__name__
 
+    def acts(self, evaluation: int) -> bool:
+        """Whether it has something to do in this evaluation of its lane, counted from 0."""
+        return True
+
     def touches(self, layer: str) -> bool:
         """Whether it has something to do in the layer of this name."""
         return layer.endswith(CROSS)
@@ -64,9 +68,16 @@ class AttentionEdit:
         return None
 
     def look(
-        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, text: torch.Tensor
+        self,
+        layer: AttentionLayer,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        text: torch.Tensor,
+        mask: torch.Tensor | None,
     ) -> None:
-        """See what the layer attends with. `text` is what keys and values were projected from."""
+        """See what the layer attends with. `text` is what keys and values were projected from, `mask` (rows, places,
+        tokens) what the edits together add to the scores."""
 
     def answer(
         self, layer: AttentionLayer, queries: torch.Tensor, values: torch.Tensor, answer: torch.Tensor
@@ -195,6 +206,7 @@ class _EditedLayer:
         self._edits = edits
         self._keys: torch.Tensor | None = None
         self._values: torch.Tensor | None = None
+        self._mask: torch.Tensor | None = None
         self.to_q = self._to_q
         self.to_k = self._to_k
         self.to_v = self._to_v
@@ -217,6 +229,7 @@ class _EditedLayer:
             if own is not None:
                 whole = hidden_states.new_zeros((rows, places, tokens)) if whole is None else whole
                 whole[one.rows] += own.to(whole)
+        self._mask = whole
         return layer_mask if whole is None else whole if layer_mask is None else whole + layer_mask
 
     def _to_q(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -258,10 +271,11 @@ class _EditedLayer:
         """The layer's last projection, after the edits have seen and changed what was attended to."""
         assert self._keys is not None
         assert self._values is not None
-        queries, keys, values, text = self._queries, self._keys, self._values, self._text
+        queries, keys, values, text, mask = self._queries, self._keys, self._values, self._text, self._mask
         for one in self._edits:
             rows = one.rows
-            one.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows])
+            own_mask = None if mask is None else mask[rows]
+            one.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows], own_mask)
             before = answer[rows]
             after = one.edit.answer(self._layer, queries[rows], values[rows], before)
             if after is not before:

@@ -32,6 +32,38 @@ class TokenWeights(AttentionEdit):
 
 
 @dataclass(frozen=True, eq=False)
+class TokenFactors(AttentionEdit):
+    """Multiplies each token's part of the attention before a place's parts are brought to 1: softmax(q k^T / sqrt(d) +
+    log m) v. `factors` (tokens,) are m, from 0; a token of factor 0 is not attended to, and of factors that are all 1
+    nothing is changed. `evaluations`: those of the lane in which it acts; None: all."""
+
+    factors: torch.Tensor
+    evaluations: frozenset[int] | None = None
+    prompt_only: bool = True
+
+    def __post_init__(self) -> None:
+        if not bool((self.factors >= 0).all()) or not bool((self.factors > 0).any()):
+            raise ValueError("factors of tokens are from 0, and at least one is above 0")
+
+    @property
+    def shape(self) -> Hashable:
+        """See `AttentionEdit.shape`."""
+        return type(self).__name__, self.prompt_only
+
+    def acts(self, evaluation: int) -> bool:
+        """See `AttentionEdit.acts`."""
+        return self.evaluations is None or evaluation in self.evaluations
+
+    def mask(self, layer: AttentionLayer, places: int, tokens: int) -> torch.Tensor | None:
+        """See `AttentionEdit.mask`. Raises ValueError for another number of factors than there are tokens."""
+        if len(self.factors) != tokens:
+            raise ValueError(f"{len(self.factors)} factors are not those of {tokens} tokens")
+        if bool((self.factors == 1).all()):
+            return None
+        return self.factors.float().log().expand(1, places, tokens)
+
+
+@dataclass(frozen=True, eq=False)
 class OtherKeysValues(AttentionEdit):
     """Keys, values or both of another text or picture, in the layers that are named: (rows or 1, tokens, heads *
     head_dim) by layer name. A layer of cross-attention, or of self-attention."""

@@ -164,7 +164,7 @@ class Lane:
         adapters = tuple((id(one.adapter), one.unet_scale) for one in self._adapters)
         # Lanes with different ControlNets could share a call, but then its cost per row would not be one number.
         nets = tuple(id(one.net) for one in self._controls)
-        edits = tuple(edit.shape for edit in self._edits)
+        edits = tuple(edit.shape for edit in self._edits_now())
         return shapes, adapters, nets, edits
 
     @torch.inference_mode()
@@ -185,7 +185,7 @@ class Lane:
             conditions,
             adapters=self._adapters,
             controls=controls,
-            edits=self._edits,
+            edits=self._edits_now(),
             guidance=self._guidance,
         )
 
@@ -238,6 +238,14 @@ class Lane:
             self._take(model_output)
         finally:
             self.guidance_scale = own
+
+    def add_edits(self, *edits: AttentionEdit) -> None:
+        """Change its attention, or look at it, in other ways as well."""
+        self._edits += edits
+
+    def _edits_now(self) -> tuple[AttentionEdit, ...]:
+        """The edits that act in the next evaluation."""
+        return tuple(edit for edit in self._edits if edit.acts(self.index))
 
     def recorded_maps(self) -> AttentionMaps | None:
         """Where the U-Net looked since the last call of this; None for a lane that records no maps."""

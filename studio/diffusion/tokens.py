@@ -6,7 +6,7 @@ For showing; the same chunks are encoded by studio.diffusion.prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,38 @@ def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -
         }
         for until, part in zip(untils, prompt.texts)
     ]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text: how it reads, and the places of its tokens among those of all chunks, each of which has as many
+    positions."""
+
+    label: str
+    places: tuple[int, ...]
+
+
+def words_of(entry: Mapping[str, Any]) -> list[Word]:
+    """The words of one text of a `token_table`, in their order."""
+    words: list[Word] = []
+    last: tuple[int, int] | None = None
+    for c, chunk in enumerate(entry["chunks"]):
+        positions = len(chunk["kinds"])
+        for position, (word, text) in enumerate(zip(chunk["words"], chunk["text"])):
+            if word is None:
+                continue
+            place = c * positions + position
+            if (c, word) == last:
+                words[-1] = Word(words[-1].label + text, (*words[-1].places, place))
+            else:
+                words.append(Word(text, (place,)))
+            last = c, word
+    return words
+
+
+def text_at(table: Sequence[Mapping[str, Any]], step: int) -> int:
+    """Which text of a prompt (a `token_table`) holds at a 0-based step."""
+    return next((place for place, entry in enumerate(table) if step < entry["until"]), len(table) - 1)
 
 
 def text_encoders(components: Components) -> list[dict[str, Any]]:

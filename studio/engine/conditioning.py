@@ -21,6 +21,7 @@ from studio.diffusion.components import Components
 from studio.diffusion.controlnet import AppliedControl, applied_control
 from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning, encode_prompts
+from studio.diffusion.tokens import token_table
 from studio.picture.control_maps import ControlPicture
 from studio.picture.framing import Start
 
@@ -82,6 +83,11 @@ class Conditioner:
         while len(self._prompts) > CACHED_PROMPTS:
             self._prompts.popitem(last=False)
         return self._prompts[key]
+
+    def token_table(self, components: Components, conditioning: Conditioning, steps: int) -> list[dict[str, Any]]:
+        """The prompt of a run of `steps` steps token by token: `studio.diffusion.tokens.token_table`."""
+        with self._tokenizer_lock:
+            return token_table(components, conditioning.prompt, steps)
 
     def controlnet_files(self, controls: Sequence[Control]) -> dict[str, Hashable]:
         """What changes when one of these controls' ControlNets is replaced on disk, by its name. Raises

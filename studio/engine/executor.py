@@ -48,6 +48,7 @@ from studio.engine.runs import ActiveImage, ImageConditions, Run, variation_of
 from studio.engine.safety import Safety
 from studio.engine.viewer import recording
 from studio.engine.viewer.branching import leave
+from studio.engine.viewer.steering import word_factors
 from studio.picture.control_maps import control_pictures
 
 logger = logging.getLogger(__name__)
@@ -279,6 +280,9 @@ class Executor:
         )
         if fork is not None:
             leave(lane, fork, components)
+            if fork.word_weights is not None:
+                table = self.conditioner.token_table(components, conditioning, resolved.steps)
+                lane.add_edits(word_factors(lane, table, fork.word_weights))
         return lane
 
     def _controls(self, run: Run, one_pass: Resolved) -> tuple[AppliedControl, ...]:

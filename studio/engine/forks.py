@@ -16,11 +16,14 @@ from studio.asked.problems import InvalidRequest, Problem, one_of
 from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule
+from studio.asked.word_weights import WordWeights
 from studio.engine.recorded_evaluation import RecordedEvaluation
 from studio.picture.framing import Start
 
 if TYPE_CHECKING:
     from studio.diffusion.scheduler_switch import SchedulerSwitch
+
+_NO_FIELDS = ("noise_seed", "poke", "word_weights", "weights_until")  # changes that no field of a request says
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class ImageRecipe:
     files: Mapping[str, Hashable] = field(default_factory=dict)  # studio.engine.run_files
     models: tuple[str, ...] | None = None  # ids of those that its prompts could name; None: all
     has_exact_weights: bool = False  # see Job
+    words: tuple[tuple[int, tuple[str, ...]], ...] = ()  # of each text of the prompt, until which step it holds
+    word_weights: WordWeights | None = None  # those in force at its end
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
@@ -59,6 +64,10 @@ class ImageRecipe:
         has none of that name, nothing in particular."""
         name = resolve_noise_schedule(*former, self.resolved.prediction_type)
         return name if name in SCHEDULERS[scheduler].noise_schedules else "automatic"
+
+    def words_at(self, step: int) -> tuple[str, ...]:
+        """The words of the text that holds at a 0-based step."""
+        return next((words for until, words in self.words if step < until), self.words[-1][1] if self.words else ())
 
     def beginning(self, resolved: Resolved) -> Resolved:
         """A run as its lane begins, before it is brought to where it is: by the first scheduler."""
@@ -104,6 +113,27 @@ class Fork:
         return {k: switch for k, switch in self.recipe.switches.items() if k <= self.branch.evaluation}
 
     @property
+    def word_weights(self) -> WordWeights | None:
+        """The weights of words of the new run: its own, else those of the run that it leaves, whose words it has."""
+        own = self.branch.weights
+        return own if own is not None or self.branch.prompt is not None else self.recipe.word_weights
+
+    @property
+    def weight_facts(self) -> dict[str, object] | None:
+        """The weights of words as a picture says them, JSON-able: `words`, each `number`, `word` and `weight`; `first`
+        and `until` as in `WordWeights`."""
+        weights = self.word_weights
+        if weights is None:
+            return None
+        labels = self.recipe.words_at((*self.past, self.evaluation)[min(weights.first, len(self.past))].step)
+        words = [
+            {"number": word, "word": labels[word], "weight": weight}
+            for word, weight in weights.weights
+            if word < len(labels)
+        ]
+        return {"words": words, "first": weights.first, "until": weights.until}
+
+    @property
     def beginning_curve(self) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that the new run begins with."""
         return self.recipe.scheduling(-1)
@@ -128,7 +158,7 @@ class Fork:
 
     def request(self) -> Request:
         """The branch as a request of one image, in calls of its own. Raises InvalidRequest."""
-        changes = {k: v for k, v in self.branch.changes.items() if k not in ("noise_seed", "poke")}
+        changes = {k: v for k, v in self.branch.changes.items() if k not in _NO_FIELDS}
         former = self.recipe.scheduling(self.branch.evaluation)
         scheduler = self.branch.scheduler or former[0]
         noise_schedule = former[1] if self.branch.scheduler is None else self.recipe.same_levels(former, scheduler)
@@ -142,7 +172,7 @@ def fork(
     parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[RecordedEvaluation]
 ) -> Fork:
     """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
-    than its latents, or a scheduler that cannot go on with it."""
+    than its latents, a scheduler that cannot go on with it, or weights of words that it has not."""
     if branch.evaluation >= len(evaluations):
         expectation = Message("whole numbers from 0 to {count}", count=len(evaluations) - 1)
         raise InvalidRequest(Problem("evaluation", str(branch.evaluation), expectation))
@@ -152,6 +182,9 @@ def fork(
             "{count} float32 numbers, {numbers}", count=math.prod(shape), numbers=" × ".join(map(str, shape))
         )
         raise InvalidRequest(Problem("poke", Message("{count} bytes", count=f"{len(branch.poke):,}"), expectation))
+    weights = branch.weights
+    if weights is not None:
+        weights.check(recipe.words_at(evaluations[branch.evaluation].step))
     if branch.switches_scheduler:
         scheduler = branch.scheduler or recipe.scheduling(branch.evaluation)[0]
         _check_switch(branch, scheduler, evaluations[0].prediction_type)

@@ -6,7 +6,9 @@ Knows no thread, device or queue. The executor advances the lanes; what a visito
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -63,6 +65,17 @@ class ImageConditions:
     conditioning: Conditioning
     adapters: tuple[AppliedAdapter, ...] = ()  # the prompt's LoRAs
     second: ImageConditions | None = None  # of its second pass
+
+
+def weights_note(facts: Mapping[str, Any]) -> Message:
+    """What a picture says of the weights that its words have; `facts` are those of `Fork.weight_facts`."""
+    words = ", ".join(f"{one['word']} {one['weight']:g}" for one in facts["words"])
+    first = facts["first"] + 1
+    if facts["until"] is None:
+        return Message("Words are weighted from evaluation {first} on: {words}.", first=first, words=words)
+    return Message(
+        "Words are weighted from evaluation {first} to {last}: {words}.", first=first, last=facts["until"], words=words
+    )
 
 
 @dataclass(eq=False)
@@ -181,6 +194,9 @@ class Run:
             Message('"{switch}" does not switch: that is after the last step.', switch=switch)
             for switch in here.resolved.idle_switches()
         ]
+        weights = self.job.fork.weight_facts if self.job.fork is not None else None
+        if weights is not None:
+            notes.append(weights_note(weights))
         if len(here.resolved.prompt.subprompts) > 1:
             notes.append(
                 Message(

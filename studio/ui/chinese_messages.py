@@ -863,4 +863,13 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "at most {} folders, with a name each, and a file's name behind them": "最多 {1} 个文件夹，各有名称，最后是文件名",
     "at most {} bytes of text of its own in each part": "每一部分中自有文字最多 {1} 字节",
     "[number] once, and in the file's name": "[number] 只出现一次，且在文件名中",
+    "word {}": "第 {1} 个词",
+    "numbers of words from 0 to {}": "0 到 {1} 的词序号",
+    "0 for every word": "所有词都为 0",
+    "a word that is left": "至少保留一个词",
+    "at most {} pairs word:weight, such as 3:1.5,5:0; "
+    "weights from 0 to {}": "最多 {1} 对词序号与权重，例如 3:1.5,5:0；权重为 0 到 {2}",
+    "the run's own prompt: its words are weighted": "这次运行自己的提示词：加权的是其中的词",
+    "Words are weighted from evaluation {} on: {}.": "从第 {1} 次计算起对词加权：{2}。",
+    "Words are weighted from evaluation {} to {}: {}.": "第 {1} 到第 {2} 次计算对词加权：{3}。",
 }

@@ -15,7 +15,7 @@ from studio.asked.fields import TextToImage
 from studio.asked.resolved import resolve
 from studio.diffusion.attention import RecordHeads, RecordMaps, ReplayMaps
 from studio.diffusion.attention_edits import CROSS, SELF, AttentionEdit, grid_of
-from studio.diffusion.attention_steering import ImageTokens, OtherKeysValues, RegionMask, TokenWeights
+from studio.diffusion.attention_steering import ImageTokens, OtherKeysValues, RegionMask, TokenFactors, TokenWeights
 from studio.diffusion.components import Components
 from studio.diffusion.denoisers import call_unet
 from studio.diffusion.lane import Lane, start_lane
@@ -152,6 +152,32 @@ def test_token_weights_scale_what_arrives_of_each_token(components: Components) 
     check(components, TokenWeights(weights), change)
     with pytest.raises(ValueError, match="5 weights are not those of 77 tokens"):
         call_unet(components, [a_call(components, 1, TokenWeights(torch.ones(5)))])
+
+
+@torch.inference_mode()
+def test_token_factors_multiply_each_tokens_part_and_a_factor_of_nothing_takes_it_out(components: Components) -> None:
+    factors = torch.linspace(0, 2, 77)  # the first token is out
+
+    def change(seen: dict[str, Any]) -> torch.Tensor:
+        parts = (seen["q"] @ seen["k"].transpose(2, 3) * seen["scale"]).exp()
+        parts[1] *= factors
+        weights: torch.Tensor = parts / parts.sum(-1, keepdim=True)
+        return weights @ seen["v"]
+
+    check(components, TokenFactors(factors), change)
+    record, heads = RecordMaps(), RecordHeads(layers(components)[0])
+    call_unet(components, [a_call(components, 1, TokenFactors(factors), record, heads)])
+    assert heads.maps.weights is not None
+    for maps in (*record.maps.groups.values(), heads.maps.weights[0]):
+        assert (maps[0] == 0).all(), "what is looked at is what was attended with"
+        assert torch.allclose(maps.sum(0), torch.ones(()), atol=1e-5)
+    bare = call_unet(components, [a_call(components, 1)])
+    assert torch.equal(call_unet(components, [a_call(components, 1, TokenFactors(torch.ones(77)))]), bare)
+    with pytest.raises(ValueError, match="5 factors are not those of 77 tokens"):
+        call_unet(components, [a_call(components, 1, TokenFactors(torch.ones(5)))])
+    for wrong in (torch.zeros(77), torch.linspace(-1, 1, 77)):
+        with pytest.raises(ValueError, match="at least one is above 0"):
+            TokenFactors(wrong)
 
 
 @torch.inference_mode()
@@ -301,6 +327,20 @@ def test_lanes_share_a_call_only_with_lanes_whose_edits_have_their_shape(compone
     assert weighted.key == a_lane(components, TokenWeights(torch.zeros(77)), seed=2).key
     assert weighted.key != a_lane(components, TokenWeights(torch.ones(77), prompt_only=False)).key
     assert a_lane(components, RecordMaps()).key != a_lane(components, RecordMaps(SELF)).key
+
+
+@torch.inference_mode()
+def test_an_edit_acts_in_its_evaluations_and_shares_calls_with_plain_lanes_in_the_others(
+    components: Components,
+) -> None:
+    edit = TokenFactors(torch.linspace(0, 2, 77), frozenset({1}))
+    lane, plain_lane = a_lane(components, edit), a_lane(components)
+    for index in range(3):
+        assert (lane.key == plain_lane.key) == (index != 1)
+        assert lane.call().edits == ((edit,) if index == 1 else ())
+        for one in (lane, plain_lane):
+            one.advance(call_unet(components, [one.call()]))
+        assert torch.equal(lane.latents, plain_lane.latents) == (index == 0)
 
 
 @torch.inference_mode()

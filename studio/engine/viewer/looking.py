@@ -18,10 +18,12 @@ import torch
 from studio.answered.engine import Answer, Refused
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.questions import DecodeQuantity, Heads, LookAgain, SelfAttention
+from studio.asked.questions import DecodeQuantity, Heads, LookAgain, SelfAttention, WeightedWords
+from studio.asked.word_weights import WordWeights, read_weights
 from studio.diffusion import vae
 from studio.diffusion.attention import FINE_PLACES, RecordHeads, RecordMaps, merge_chunks
 from studio.diffusion.attention_edits import CROSS, SELF
+from studio.diffusion.attention_steering import TokenFactors
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Lane
 from studio.diffusion.quantities import noise_terms, x0_terms
@@ -32,6 +34,7 @@ from studio.engine.viewer.answer_format import safetensors
 from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
 from studio.engine.viewer.recording import on_cpu, rows_at
+from studio.engine.viewer.steering import word_factors
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -55,6 +58,8 @@ def slices(
         return _self_attention(question, fork, components, lane_of, denoise)
     if isinstance(question, Heads):
         return _heads(question, fork, components, lane_of, denoise, tokenizer_lock)
+    if isinstance(question, WeightedWords):
+        return _weighted(question, fork, components, lane_of, denoise, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")
 
 
@@ -154,3 +159,40 @@ def _heads(
         "scale": layer_maps.scale,
     }
     return safetensors(tensors, _facts(question, fork) | facts)
+
+
+def _weighted(
+    question: WeightedWords,
+    fork: Fork,
+    components: Components,
+    lane_of: Callable[[Fork], Lane],
+    denoise: Denoise,
+    tokenizer_lock: AbstractContextManager[Any],
+) -> Slices:
+    """The recorded call with other weights of words. They stand in place of those that the run had there."""
+    weights = WordWeights(weights=read_weights(question.word_weights), first=question.evaluation)
+    weights.check(fork.recipe.words_at(fork.evaluation.step))
+    lane = lane_of(fork)
+    with tokenizer_lock:
+        table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)
+    factors = word_factors(lane, table, weights)
+    call = lane.call()
+    yield
+    others = tuple(edit for edit in call.edits if not isinstance(edit, TokenFactors))
+    evaluation = lane.advance(denoise([replace(call, edits=(*others, factors))]))
+    noise_pred, former = on_cpu(evaluation.noise_pred), quantity_of(fork.evaluation, "noise_pred")
+    tensors = {"noise_pred": noise_pred, "noise_change": noise_pred - former}
+    if evaluation.level.a:
+        tensors["denoised"] = on_cpu(evaluation.denoised)
+    words = fork.recipe.words_at(fork.evaluation.step)
+    facts = {
+        "words": [{"number": k, "word": words[k], "weight": weight} for k, weight in weights.weights],
+        "rms_change": rms(tensors["noise_change"]),
+        "rms_noise": rms(former),
+    }
+    return safetensors(tensors, _facts(question, fork) | facts)
+
+
+def rms(values: Array) -> float:
+    """The root of the mean square of an array, of any shape."""
+    return float(np.sqrt(np.mean(values.astype(np.float64) ** 2)))

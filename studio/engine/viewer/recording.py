@@ -14,11 +14,12 @@ from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, mer
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation
 from studio.diffusion.scheduler_switch import SchedulerSwitch
-from studio.diffusion.tokens import text_encoders, token_table
+from studio.diffusion.tokens import text_at, text_encoders, token_table
 from studio.engine.forks import ImageRecipe
 from studio.engine.recorded_evaluation import RecordedAttention, RecordedEvaluation
 from studio.engine.runs import ActiveImage, Run
 from studio.engine.viewer.measures import guided_output
+from studio.engine.viewer.steering import labels_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -83,7 +84,7 @@ def attention(active: ActiveImage, step: int, maps: AttentionMaps) -> RecordedAt
 def rows_at(prompt: list[dict[str, Any]], chunks: int, positions: int, step: int) -> tuple[int, list[TokenRow]]:
     """Which text of a prompt (a `token_table`) holds at a 0-based step, and what the rows of its maps stand
     for. They have so many chunks of so many positions."""
-    text = next((place for place, entry in enumerate(prompt) if step < entry["until"]), len(prompt) - 1)
+    text = text_at(prompt, step)
     return text, token_rows(_content(prompt[text]), chunks, positions)
 
 
@@ -107,6 +108,8 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
     """What a branch of one image of a run begins with. `switches` are its lane's."""
     resolved = run.resolved.of_image(image)
     fork = run.job.fork
+    tokens: Any = run.facts[run.of(image)]["tokens"]
+    words = labels_of(tokens["prompt"])
     if fork is None:
         return ImageRecipe(
             resolved,
@@ -115,6 +118,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
             files=run.files,
             models=run.job.rules.models,
             has_exact_weights=run.job.has_exact_weights,
+            words=words,
         )
     return ImageRecipe(
         resolved,
@@ -127,6 +131,8 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
         run.files,
         run.job.rules.models,
         run.job.has_exact_weights,
+        words,
+        fork.word_weights,
     )
 
 
