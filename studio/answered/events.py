@@ -26,7 +26,8 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A finished picture on disk. `id` is random; the file is served at `/picture/<id>` to its owner alone."""
+    """A finished picture on disk. `id` is random; the file is served at `/picture/<id>` to its owner alone. `file_name`
+    is "" for a picture of live mode that is not saved yet."""
 
     id: str
     file_name: str

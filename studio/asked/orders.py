@@ -52,12 +52,14 @@ class SubmitRun:
     """Make the pictures of a request. `attention`: record where the U-Net looks, in calls of the job's own.
 
     `ephemeral`: it belongs to one call of a program, which learns no job id and cannot come back to it. Nothing is
-    recorded of it, and it is forgotten soon after its end.
+    recorded of it, and it is forgotten soon after its end. `live`: it follows somebody's typing or sliders; its
+    pictures are saved when they keep them or pause (`studio.picture.live_pictures`).
     """
 
     request: Request
     attention: bool = False
     ephemeral: bool = False
+    live: bool = False
     allowance: Allowance | None = None
 
 

@@ -51,6 +51,7 @@ from studio.engine.upscales import Upscales
 from studio.engine.viewer.inquiries import Inquiries
 from studio.engine.viewer.recorder import Recorder
 from studio.picture.gallery import Gallery
+from studio.picture.saved_files import digest
 
 if TYPE_CHECKING:
     from studio.diffusion.components import Components
@@ -155,6 +156,8 @@ class DiffusionEngine:
 
     def take(self, order: orders.Submission, *, owner: str, origin: str = "api") -> str:
         """See `Engine.submit`. Decodes uploaded pictures on the caller's thread, and waits for the disk."""
+        if isinstance(order, orders.SubmitRun) and order.live:
+            self._gallery.live.go_on(digest(owner), origin)
         return self._reception.take(order, owner=owner, origin=origin)
 
     # ---------------------------------------------------------------------------------------- jobs that are there
@@ -317,6 +320,7 @@ class DiffusionEngine:
             job.abandon()
         self._recorder.close()
         self._history.close()
+        self._gallery.live.close()
 
 
 def _device(make: Callable[[str, str], Device], name: str, dtype: str, exact: bool) -> Device:

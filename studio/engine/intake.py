@@ -56,6 +56,7 @@ class Intake:
             attention=order.attention,
             controls=control_pictures(request),
             ephemeral=order.ephemeral,
+            live=order.live,
             job_id=job_id,
         )
         return job, replace(order, request=request)

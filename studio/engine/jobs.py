@@ -67,6 +67,7 @@ class Job:
         fork: Fork | None = None,
         controls: Sequence[ControlPicture] = (),
         ephemeral: bool = False,
+        live: bool = False,
         job_id: str | None = None,
     ) -> None:
         """`job_id`: the id that it has already, where it comes from an earlier start of the studio."""
@@ -75,6 +76,7 @@ class Job:
         self.owner = owner
         self.origin = origin
         self.ephemeral = ephemeral  # nobody can come back to it: nothing is recorded, and it is forgotten soon
+        self.live = live  # it follows typing or sliders: its pictures are saved at a pause
         self.attention = attention  # whether its recording says where the U-Net looks
         self.fork = fork  # where it leaves another run, for a branch; dropped at the end
         self.node = fork.node() if fork is not None else None  # the same in words, which stays

@@ -176,6 +176,7 @@ class Presenter:
             owner=run.job.owner,
             part_of=run.job.part_of,
             job=run.job.id,
+            live_tab=run.job.origin if run.job.live else "",
         )
         seconds = self._ending_seconds[active.size] = time.perf_counter() - start
         resolved = run.resolved

@@ -38,6 +38,18 @@ def _reserve_and_rename(part: Path, final: Path) -> None:
         placeholder.unlink(missing_ok=True)
 
 
+def folder_below(outputs_dir: Path, name: str) -> Path:
+    """A folder below the outputs folder, which is made and reached without any link. Raises OSError."""
+    folder = outputs_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in filter(None, name.split("/")):
+        folder /= step
+        folder.mkdir(exist_ok=True)
+        if folder.resolve() != folder:
+            raise OSError(errno.ELOOP, "the folder is a link to another place")
+    return folder
+
+
 def sentence_of(error: OSError) -> str:
     """Why a save failed and what to do, for the page: no path, no number."""
     locked = Message("The outputs folder may not be written to. Change its permissions or use another --outputs-dir.")

@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.ui import assets
 from studio.ui.text import Words, words
+from studio.ui.watching import EARLIER
 
 # Arguments of an event with a short answer, of one by which fields follow another, and of one that watches a run. Of
 # several choices in quick succession the last is followed too: Gradio's "once" ignores it while the first is answered.
@@ -69,6 +70,7 @@ def stage(tab: str, first: dict[str, Any], sample: Mapping[str, Any] | None = No
         tab=tab,
         words=words("stage"),
         sample=sample,
+        earlier=EARLIER,
         elem_id=f"{tab}-stage",
         elem_classes="ls-block",
     )

@@ -390,6 +390,9 @@ CHINESE: Mapping[str, str] = {
     "stage.tiles": "本次运行的图像",
     "stage.tile": "第 {index} / {count} 张图像",
     "stage.save": "保存",
+    "stage.keep": "留下",
+    "stage.keep.help": "尚未保存。实时图像在点“留下”或停顿 3 秒后保存。",
+    "stage.unsaved": "尚未保存",
     "stage.edit": "图生图",
     "stage.inpaint": "局部重绘",
     "stage.noise": "噪声查看器",
@@ -398,6 +401,7 @@ CHINESE: Mapping[str, str] = {
     "stage.reuse": "沿用参数",
     "stage.earlier": "之前的图像",
     "stage.earlier.open": "显示：{prompt}",
+    "stage.earlier.open.unsaved": "显示：{prompt}（尚未保存）",
     "stage.decoder.fast": "快速预览",
     "stage.decoder.tiny": "微型解码器预览",
     "stage.decoder.full": "完整 VAE 预览",
@@ -860,7 +864,8 @@ CHINESE: Mapping[str, str] = {
     "fast.label": "快速",
     "fast.help": "用模型自带的小型 LoRA，4 步、不用引导即可出图，平时是 25 步加引导：更快，质量相近。它写在提示词里。",
     "live.label": "实时",
-    "live.help": "输入停顿或松开滑块时，用同一份噪声重新生成图像。模型带有“快速”时会自动打开。完成的图像都会保存。",
+    "live.help": "输入停顿或松开滑块时，用同一份噪声重新生成图像。模型带有“快速”时会自动打开。"
+    "点“留下”或停顿 3 秒后，图像才会保存。",
     # --------------------------------------------------------------------------------------------------- compare
     "tab.compare": "对比",
     "compare.axis.num_inference_steps": "步数",

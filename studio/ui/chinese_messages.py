@@ -26,6 +26,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "the safety checker on, which looks at runs only.": "工作室主人开启了安全检查器，它只检查运行。",
     "A figure of few steps is made "
     "without LoRAs, and this prompt names one.": "少步数的插图不使用 LoRA，而这个提示词用到了。",
+    "The picture's file is gone.": "这张图像的文件已不存在。",
     "At most {} pictures at a time.": "一次最多 {1} 张图像。",
     "The outputs folder cannot be changed ({}).": "无法更改输出文件夹（{1}）。",
     "a day as 2026-11-29": "形如 2026-11-29 的日期",

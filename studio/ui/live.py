@@ -26,7 +26,7 @@ async def take_place(engine: Engine, request: Request, *, owner: str, origin: st
     for job in jobs:
         if job.state in ("queued", "running"):
             await engine.cancel(job.job_id, owner=owner)
-    return await engine.submit(SubmitRun(request=request), owner=owner, origin=origin)
+    return await engine.submit(SubmitRun(request=request, live=True), owner=owner, origin=origin)
 
 
 def _asks_the_same(request: Request, running: Request) -> bool:

@@ -40,6 +40,7 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
     """A finished picture with its line of settings, the settings themselves and its (thinned) filmstrip."""
     return {
         "id": picture.id,
+        "unsaved": not picture.file_name,
         "width": picture.width,
         "height": picture.height,
         "prompt": str(picture.info.get("prompt", "")),

@@ -400,6 +400,9 @@ _ENGLISH: Mapping[str, str] = {
     "stage.tiles": "Pictures of this run",
     "stage.tile": "Picture {index} of {count}",
     "stage.save": "Save",
+    "stage.keep": "Keep",
+    "stage.keep.help": "Not saved yet. A live picture is saved when you keep it, or when you pause for 3 seconds.",
+    "stage.unsaved": "not saved yet",
     "stage.edit": "Image to image",
     "stage.inpaint": "Inpaint",
     "stage.noise": "Noise viewer",
@@ -408,6 +411,7 @@ _ENGLISH: Mapping[str, str] = {
     "stage.reuse": "Reuse settings",
     "stage.earlier": "Earlier",
     "stage.earlier.open": "Show: {prompt}",
+    "stage.earlier.open.unsaved": "Show: {prompt} (not saved yet)",
     "stage.decoder.fast": "fast preview",
     "stage.decoder.tiny": "tiny preview",
     "stage.decoder.full": "full VAE preview",
@@ -887,7 +891,7 @@ _ENGLISH: Mapping[str, str] = {
     " with it: sooner there, nearly as good. It stands in the prompt.",
     "live.label": "Live",
     "live.help": "When you pause in typing or release a slider, the picture is made again from the same noise."
-    " Live turns Fast on where the model has it. Every finished picture is saved.",
+    " Live turns Fast on where the model has it. A picture is saved when you keep it or pause for 3 seconds.",
     # --------------------------------------------------------------------------------------------------- compare
     "tab.compare": "Compare",
     "compare.axis.num_inference_steps": "Steps",

@@ -60,7 +60,7 @@ async def watch(engine: Engine, gallery: Gallery, owner: str, view: View) -> Asy
         if isinstance(event, Step):
             await asyncio.sleep(max(0.0, last_frame + SECONDS_BETWEEN_FRAMES - time.monotonic()))
             last_frame = time.monotonic()
-        if isinstance(event, TERMINAL) and view["pictures"]:
+        if isinstance(event, TERMINAL) and view["pictures"] and not view.get("live"):  # there the page itself adds them
             view = view | {"earlier": await earlier(gallery, owner)}
         if view["state"] == "interrupted":
             view = view | {"interrupted": await interrupted(engine, owner, view["job"])}

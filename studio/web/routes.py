@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,10 +34,11 @@ from studio.export.files import File, export, name_of
 from studio.export.replay import Replay
 from studio.picture import sheet
 from studio.picture.control_maps import preview
-from studio.picture.gallery import Gallery
-from studio.ui import assets, live, watching
+from studio.picture.gallery import Gallery, SaveFailed
+from studio.ui import assets
 from studio.ui.models import model_list
 from studio.ui.text import in_english, spoken
+from studio.web.live_routes import LiveRoutes
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 from studio.web.picture_files import picture_file
@@ -90,8 +92,7 @@ class Routes:
                 Route("/thumbnail/{picture_id}", self.thumbnail),
                 Route("/record/{job_id}", self.record),
                 Route("/export/{job_id}", self.export),
-                Route("/stop/{job_id}", self.stop, methods=["POST"]),
-                Route("/again/{job_id}", self.again, methods=["POST"]),
+                *LiveRoutes(engine, gallery).routes(),
                 Route("/branch/{job_id}", self.branch, methods=["POST"]),
                 Route("/branches/{job_id}", self.branches),
                 Route("/sheet/{job_id}.png", self.compare_sheet),
@@ -114,11 +115,14 @@ class Routes:
     async def picture(self, request: Request) -> Response:
         """GET /picture/{id}: the file as it was saved; ?download=1 as an attachment, ?format=webp&quality=80&metadata=0
         a copy in another format and without its metadata (`studio.picture.saved_copies`)."""
-        find = partial(self.gallery.path, request.path_params["picture_id"], request.headers[HEADER])
-        path = await run_in_threadpool(find)
+        picture_id, owner = request.path_params["picture_id"], request.headers[HEADER]
+        attachment = request.query_params.get("download", "0") not in ("", "0")
+        if attachment:  # whoever takes a live picture away wants to have it; what cannot be saved is sent all the same
+            with suppress(SaveFailed):
+                await run_in_threadpool(self.gallery.keep_live, picture_id, owner)
+        path = await run_in_threadpool(self.gallery.path, picture_id, owner)
         if path is None:
             return _nothing_here()
-        attachment = request.query_params.get("download", "0") not in ("", "0")
         headers = {"cache-control": "private, max-age=31536000, immutable"}
         try:
             return await picture_file(path, request.query_params, headers, download=attachment)
@@ -204,32 +208,6 @@ class Routes:
         except Refused as error:
             return PlainTextResponse(spoken(str(error)), status_code=409)
         return JSONResponse({"job_id": job_id}, headers={"cache-control": "no-store"})
-
-    async def stop(self, request: Request) -> Response:
-        """POST /stop/{job}: ask a job to stop, as the page's Stop does but without the page's queue, for a slider that
-        has just been moved in live mode."""
-        try:
-            await self.engine.cancel(request.path_params["job_id"], owner=request.headers[HEADER])
-        except UnknownJob:
-            return _nothing_here()
-        return Response(status_code=204)
-
-    async def again(self, request: Request) -> Response:
-        """POST /again/{job}?field=number...: the same run with other numbers replaces this one; answers with the view
-        of its first frame, or 204 when there is none at once. For live mode (generate/static/live.js)."""
-        changes, owner = dict(request.query_params), request.headers[HEADER]
-        try:
-            job_id = await live.again(self.engine, request.path_params["job_id"], changes, owner=owner)
-        except UnknownJob:
-            return _nothing_here()
-        except InvalidRequest as error:
-            return PlainTextResponse(spoken(str(error)), status_code=400)
-        except Refused as error:
-            return PlainTextResponse(spoken(str(error)), status_code=409)
-        view = await watching.first_frame(self.engine, self.gallery, owner, job_id)
-        if view is None:
-            return Response(status_code=204)
-        return JSONResponse(spoken(view), headers={"cache-control": "no-store"})
 
     async def branches(self, request: Request) -> Response:
         """GET /branches/{job}: the tree of branches that it belongs to, a list of studio.asked.branch.BranchNode."""

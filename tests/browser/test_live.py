@@ -68,6 +68,24 @@ def test_typing_makes_the_picture_at_each_pause_and_the_last_is_never_lost(visit
     expect(workspace(page)).not_to_have_attribute("data-job", last)
     finished(page)
     assert studio.engine.asked[-1].request.seed != 7
+    # None of them was paused at: they stay in the strip, and one is saved when it is kept.
+    thumbs = stage(page).locator(".ls-thumb.ls-unsaved")
+    keep = stage(page).locator(".ls-keep")
+    unsaved = thumbs.count()
+    assert unsaved >= 3
+    thumbs.nth(1).click()
+    kept = str(thumbs.nth(1).get_attribute("data-id"))
+    expect(keep).to_be_visible()
+    keep.press("Enter")
+    expect(keep).to_be_hidden()
+    expect(stage(page).locator(f".ls-thumb[data-id='{kept}']")).not_to_have_class(re.compile("ls-unsaved"))
+    gallery, owner = studio.engine.gallery, studio.engine.asked[-1].job.owner
+    assert kept in {one.id for one in gallery.files(owner)}
+    # The newest is saved after a pause.
+    newest = str(stage(page).locator(".ls-thumb").first.get_attribute("data-id"))
+    expect(stage(page).locator(f".ls-thumb[data-id='{newest}']")).not_to_have_class(re.compile("ls-unsaved"))
+    assert newest in {one.id for one in gallery.files(owner)}
+    assert thumbs.count() == unsaved - 2
 
 
 def test_letting_go_of_a_slider_makes_the_picture_again_from_the_same_noise(visitor: Visitor, studio: Studio) -> None:

@@ -24,10 +24,11 @@ from studio.answered.events import Picture
 from studio.asked.fields import TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.picture import gallery as gallery_module
-from studio.picture.gallery import LEFTOVER_AGE, THUMBNAIL_SIDE, Gallery, SaveFailed
+from studio.picture.gallery import Gallery, SaveFailed
 from studio.picture.gallery_index import INDEX_NAME
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info, read_png, request_from_info
+from studio.picture.saved_files import LEFTOVER_AGE, THUMBNAIL_SIDE
 from tests.audit import paths_opened
 
 ANN, BOB = "a" * 32, "b" * 32

@@ -29,6 +29,7 @@ from studio.engine.jobs import Job, JobBook, Limits
 from studio.engine.mailbox import Watcher
 from studio.picture import decode
 from studio.picture.gallery import Gallery
+from studio.picture.saved_files import digest
 from tests.ui.fake_models import CATALOG, SUITS, FakeModels
 from tests.ui.fake_pictures import Drawing, RecordedStep, answer, enlarge, recording
 
@@ -118,6 +119,9 @@ class FakeEngine:
             taken = self._book.add(
                 request, owner=owner, origin=origin, ephemeral=job.ephemeral, allowance=job.allowance
             )
+            taken.live = job.live
+            if job.live:
+                self.gallery.live.go_on(digest(owner), origin)
             self.asked.append(Asked(request, taken))
         return taken.id
 

@@ -112,7 +112,14 @@ class Drawing:
         )
         text, owner = infotext.parameters_text(info), self.job.owner
         frame = self._frame(self.seeds[image])
-        saved = self.gallery.save(frame, info=info, parameters=text, owner=owner, part_of=self.job.part_of)
+        saved = self.gallery.save(
+            frame,
+            info=info,
+            parameters=text,
+            owner=owner,
+            part_of=self.job.part_of,
+            live_tab=self.job.origin if self.job.live else "",
+        )
         return replace(saved, filmstrip=tuple(self.strips[image]))
 
     def _tell(self, event: type, **facts: object) -> None:

@@ -25,7 +25,7 @@ JSON = [("content-type", "application/json")]
 MAKE = Function(name="make", arguments=("prompt", "seed"), required=frozenset({"prompt"}), inputs=3)
 HIDDEN = Function(name="", arguments=(), required=frozenset(), inputs=1)
 OURS = ("/picture/x", "/thumbnail/x", "/record/x", "/export/x", "/branches/x", "/sheet/x.png", "/sheet/x.csv",
-        "/models-found", "/model-picture/x", "/studio-static/studio.css", "/stop/x", "/again/x", "/branch/x",
+        "/models-found", "/model-picture/x", "/studio-static/studio.css", "/stop/x", "/again/x", "/keep/x", "/branch/x",
         "/ask/control-map", "/ask/tokens")  # fmt: skip
 
 

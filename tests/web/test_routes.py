@@ -27,6 +27,7 @@ from studio.ui import assets
 from studio.web.owner import COOKIE, HEADER, Owner
 from studio.web.routes import Routes
 from tests.export.test_files import recording
+from tests.picture.test_live_pictures import live
 from tests.web.asgi import Page, Records, Visitor, call
 
 SECRET = b"the canary sings"
@@ -217,6 +218,19 @@ def test_a_run_that_is_begun_again_answers_with_its_first_frame(studio: Studio) 
     assert (view["job"], view["state"], view["live"], view["step"]["index"]) == ("new", "running", True, 1)
     assert view["previews"] == ["data:image/jpeg;base64,ZnJhbWU="]
     assert (view["width"], view["height"], view["total"]) == (64, 32, 9)
+
+
+def test_a_live_picture_is_saved_by_its_owner_alone_and_by_taking_it_away(studio: Studio) -> None:
+    ann, gallery = studio.ann.cookies[COOKIE], studio.gallery
+    kept, taken = live(gallery, ann, job="here-1"), live(gallery, ann, job="here-2")
+    assert studio.bob(f"/keep/{kept.id}", method="POST").status == 404
+    assert studio.ann(f"/keep/{kept.id}").status == 405, "a link saves nothing"
+    assert studio.ann(f"/picture/{kept.id}").status == studio.ann(f"/thumbnail/{kept.id}").status == 200
+    assert gallery.files(ann) == []
+    for _ in range(2):
+        assert studio.ann(f"/keep/{kept.id}", method="POST").status == 204
+    assert studio.ann(f"/picture/{taken.id}", query="download=1").status == 200
+    assert {one.id for one in gallery.files(ann)} == {kept.id, taken.id}
 
 
 def test_a_branch_is_asked_for_and_its_tree_listed(studio: Studio) -> None:

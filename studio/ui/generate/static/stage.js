@@ -14,6 +14,7 @@ import { buildFilm, evaluationOf } from "./stage/film.js";
 import { interruptedRuns } from "./stage/interrupted.js";
 import { stageProgress } from "./stage/progress.js";
 import { buildTiles } from "./stage/tiles.js";
+import { unsavedPictures } from "./stage/unsaved.js";
 
 export function stage({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
@@ -74,7 +75,19 @@ export function stage({ element, props, watch, trigger }) {
     ),
   };
   const { save, ...others } = buttons;
-  const actions = h("div", { class: "ls-actions" }, saveAs(save), ...Object.values(others));
+  const unsaved = unsavedPictures({
+    say,
+    pictures: () => [...(view.pictures || []), ...(view.earlier || []), earlierPicture].filter(Boolean),
+    onKept: () => draw(),
+  });
+  const actions = h(
+    "div",
+    { class: "ls-actions" },
+    unsaved.note,
+    unsaved.button,
+    saveAs(save),
+    ...Object.values(others),
+  );
   const earlier = earlierPictures({ say, open });
   const interruptions = interruptedRuns({
     say,
@@ -242,6 +255,7 @@ export function stage({ element, props, watch, trigger }) {
     const remarks = !earlierPicture && view.notes?.length ? view.notes : done?.notes;
     remarksLine.textContent = sentencesText(remarks || []);
     remarksLine.hidden = !remarksLine.textContent;
+    unsaved.draw(done);
     const id = done?.id;
     buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !id;
     if (id) buttons.save.href = `/picture/${done.id}?download=1`;
@@ -271,6 +285,7 @@ export function stage({ element, props, watch, trigger }) {
   const TARGETS = { edit: "image_to_image", inpaint: "inpaint", noise: "noise_viewer", compare: "compare" };
   async function sendOn(target) {
     const done = current();
+    if (["edit", "inpaint"].includes(target)) unsaved.keep(done);
     if (TARGETS[target]) await prepareTab(TARGETS[target]);
     if (target === "noise") {
       journey.toViewerAt = performance.now();
@@ -371,7 +386,8 @@ export function stage({ element, props, watch, trigger }) {
       earlierPicture = null;
     }
     const previous = view;
-    view = next.live && !next.earlier.length ? { ...next, earlier: view.earlier || [] } : next;
+    view = next.live && !next.earlier.length ? { ...next, earlier: withNewest(next.pictures, view.earlier) } : next;
+    if (newJob || view.pictures !== previous.pictures) unsaved.wait(view.live ? view.pictures || [] : []);
     if (view.step && view.previews?.[view.step.image]) {
       const strip = (films[view.step.image] = films[view.step.image] || []);
       strip[view.step.index] = view.previews[view.step.image];
@@ -385,6 +401,12 @@ export function stage({ element, props, watch, trigger }) {
     draw();
     if (view.state === "first" && !sample && view.attached && !view.earlier.length) fetchSample();
     if (view.problems && view.state === "invalid") markProblems(view.problems);
+  }
+
+  /** The strip after a run of live mode, whose views come without it. */
+  function withNewest(pictures = [], earlier = []) {
+    const newest = pictures.filter((picture) => !earlier.some((one) => one.id === picture.id));
+    return newest.length ? [...newest.reverse(), ...earlier].slice(0, props.earlier) : earlier;
   }
 
   // A prompt may be Arabic or Hebrew: each field finds its own direction.

@@ -9,7 +9,7 @@ export function earlierPictures({ say, open }) {
   /** `here`: the picture on the stage, or null. */
   function draw(all, here) {
     earlier.hidden = all.length === 0;
-    const ids = all.map((p) => p.id).join();
+    const ids = all.map((p) => `${p.id}${p.unsaved ? "?" : ""}`).join();
     if (strip.dataset.ids !== ids) {
       strip.dataset.ids = ids;
       strip.replaceChildren(
@@ -17,11 +17,11 @@ export function earlierPictures({ say, open }) {
           h(
             "button",
             {
-              class: "ls-thumb",
+              class: p.unsaved ? "ls-thumb ls-unsaved" : "ls-thumb",
               type: "button",
               "data-id": p.id,
-              "aria-label": say("earlier.open", { prompt: p.prompt }),
-              title: p.prompt,
+              "aria-label": say(p.unsaved ? "earlier.open.unsaved" : "earlier.open", { prompt: p.prompt }),
+              title: p.unsaved ? `${p.prompt} (${say("unsaved")})` : p.prompt,
               onclick: () => open(p),
             },
             h("img", { class: "ls-small", src: `/thumbnail/${p.id}`, alt: "", loading: "lazy" }),
