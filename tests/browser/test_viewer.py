@@ -70,6 +70,7 @@ def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
           const draw = (by, how) => {
             const canvas = document.createElement('canvas');
             how(by, canvas);
+            by.finish();
             return {size: [canvas.width, canvas.height],
                     data: canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data};
           };
@@ -97,6 +98,44 @@ def test_shaders_and_plain_code_draw_the_same_pictures(viewer: Page) -> None:
         # Neighbouring colours of the signed and the sequential map are up to five levels apart.
         assert found[name]["worst"] <= (1 if name in ("picture", "change", "thumbnail") else 5), name
         assert found[name]["colours"] > 20, name
+
+
+def test_all_pictures_of_a_step_are_one_call_of_the_shaders_and_those_of_plain_code(viewer: Page) -> None:
+    found: dict[str, Any] = viewer.evaluate(
+        """() => {
+          const { painter } = document.querySelector('.ls-viewer');
+          const canvases = () => [...document.querySelectorAll('.ls-viewer .ls-pane canvas[data-quantity]')];
+          const pixels = () => canvases().map((canvas) =>
+            canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data);
+          const press = (key) => {
+            const event = new KeyboardEvent('keydown', {key, bubbles: true});
+            document.querySelector('.ls-timeline').dispatchEvent(event);
+          };
+          const { gl } = painter.shaders;
+          const draw = gl.drawArraysInstanced.bind(gl);
+          let pictures = [];
+          gl.drawArraysInstanced = (...asked) => { pictures.push(asked[3]); return draw(...asked); };
+          press('Home');
+          press('ArrowRight');
+          const plain = pixels();
+          const before = pictures.length;
+          painter.isPlain = false;
+          press('Home');
+          pictures = [];
+          press('ArrowRight');
+          const shaders = pixels();
+          painter.isPlain = true;
+          let worst = 0;
+          plain.forEach((data, k) => data.forEach((value, at) => {
+            worst = Math.max(worst, Math.abs(value - shaders[k][at]));
+          }));
+          return {before, pictures, panes: canvases().length, worst};
+        }"""
+    )
+    assert found["before"] == 0, "without a GPU no picture is read back"
+    assert len(found["pictures"]) == 1
+    assert found["pictures"][0] >= found["panes"] >= 3
+    assert found["worst"] <= 1
 
 
 def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(viewer: Page) -> None:

@@ -6,8 +6,8 @@ import { listText, sentencesText } from "../../static/elements.js";
 import { heads as headsOf, places as placesOf } from "./again.js";
 import { ALL, attentionMaps } from "./attention_maps.js";
 import { number } from "./chart.js";
+import { RAMPS } from "./colours.js";
 import { contours } from "./contours.js";
-import { RAMPS } from "./painter.js";
 
 export const panel = {
   name: "attention",

@@ -3,7 +3,7 @@
 
 import { ask } from "./ask.js";
 import { number, svg } from "./chart.js";
-import { RAMPS } from "./painter.js";
+import { RAMPS } from "./colours.js";
 
 export function embeddings(context) {
   const { h, say } = context;

@@ -3,6 +3,7 @@
 
 import { sentencesText } from "../../static/elements.js";
 import { number } from "./chart.js";
+import { strideFor } from "./painter.js";
 
 export const panel = {
   name: "equation",
@@ -21,12 +22,16 @@ export const panel = {
       context.caption("equation"),
       h("div", { class: "ls-expert" }, rows, formula, how),
     );
+    const OPERAND = 56; // CSS pixels a side, as in viewer.css
     const EARLIER = { x0_prev: 1, x0_prev2: 2 };
 
     function operand(symbol, latents, colour, word) {
       const canvas = h("canvas", { "aria-hidden": "true" });
       const { record, painter } = context;
-      if (latents && record.decoder) painter.picture(canvas, latents, record.shape, record.decoder);
+      if (latents && record.decoder)
+        painter.picture(canvas, latents, record.shape, record.decoder, {
+          stride: strideFor(record.shape, record.decoder, OPERAND),
+        });
       else if (latents) painter.tiles(canvas, latents, record.shape, 3);
       return h(
         "span",

@@ -212,6 +212,7 @@ export const panel = {
         paint(canvas) {
           const done = paint(canvas, one);
           paint(under, other);
+          context.painter.finish();
           const from = Math.round(wipePosition * canvas.width);
           const pen = canvas.getContext("2d");
           pen.drawImage(
@@ -239,6 +240,7 @@ export const panel = {
       pane.cross.hidden = pane.loupe.hidden = !there;
       pane.values.textContent = "";
       if (!there) return;
+      context.painter.finish(); // the loupe is a part of the pane's picture
       const [C, H, W] = record.shape;
       const columns = pane.tiled ? 2 : 1;
       const rows = pane.tiled ? Math.ceil(C / 2) : 1;

@@ -275,7 +275,9 @@ export function viewer({ element, props, watch, trigger }) {
     const now = record ? record.evaluations[context.index] : null;
     if (record) drawHead(record, now, total);
     drawTabs();
-    for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
+    context.painter.together(() => {
+      for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
+    });
     drawCaptions();
     if (record) {
       remember(context, () => isVisible(viewer));
