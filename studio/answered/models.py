@@ -150,6 +150,18 @@ class Conversion:
     message: str = ""  # where the new file is, or why there is none: the class it names that could run code, ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """A checkpoint that is made of others."""
+
+    id: str
+    name: str  # of the new one
+    recipe: str  # a formula of names
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    fraction: float | None = None  # of the new file, None while hashes are counted
+    message: str = ""  # what was not blended, or why there is no new checkpoint
+
+
 class NoSuchModel(LookupError):
     """No model, order or download of this id."""
 
@@ -163,3 +175,4 @@ class ModelsNow:
     message: str = ""  # what became of the last order that failed, one sentence; empty when the last one went well
     downloads: tuple[Download, ...] = ()  # since the start, newest first
     conversions: tuple[Conversion, ...] = ()  # since the start, newest first
+    merges: tuple[Merge, ...] = ()  # since the start, newest first

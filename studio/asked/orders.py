@@ -17,6 +17,8 @@ from studio.asked.requests import Request
 ModelKind = Literal[
     "checkpoint", "vae", "lora", "embedding", "preview_decoder", "controlnet", "safety_checker", "upscaler"
 ]
+MergeMethod = Literal["weighted_sum", "add_difference"]
+MergePrecision = Literal["first", "fp32", "fp16", "bf16"]
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow_prediction", "edm_epsilon", "edm_v_prediction"]
 
 # --------------------------------------------------------------------------------------------------- jobs to take
@@ -162,6 +164,26 @@ class ConvertModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MergeModels:
+    """Write a new checkpoint into the models folder, in the background: the weighted sum of two, a (1 - w) + b w, or
+    one with the difference of two others added, a + (b - c) w. `name` "" takes one that says the recipe; `precision`
+    "first" is the first one's."""
+
+    model_ids: tuple[str, ...]
+    method: MergeMethod = "weighted_sum"
+    weight: float = 0.5
+    precision: MergePrecision = "first"
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopMerge:
+    """Stop a merge. Nothing of it is kept."""
+
+    merge_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DownloadFiles:
     """Fetch files of a repository of the hub into the models folder."""
 
@@ -187,6 +209,8 @@ ModelOrder = (
     | CorrectPrediction
     | ChooseVae
     | ConvertModel
+    | MergeModels
+    | StopMerge
     | DownloadFiles
     | CancelDownload
 )

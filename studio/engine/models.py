@@ -24,6 +24,7 @@ from studio.answered.models import (
     Download,
     HubFile,
     MemoryUse,
+    Merge,
     Model,
     ModelPlace,
     ModelsNow,
@@ -40,8 +41,10 @@ from studio.checkpoints.download import Hub
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
 from studio.checkpoints.memo import Memo
+from studio.checkpoints.merges import Merges
 from studio.checkpoints.options import ModelOptions
 from studio.engine.device import Device, total_ram_bytes
+from studio.engine.models_in_memory import memory_of, places_and_precisions, with_precision
 from studio.engine.offers import offered
 from studio.families.base import PREDICTION_CHOICES
 from studio.families.flow import SHIFT, SHIFTS, is_shift
@@ -85,6 +88,7 @@ class ModelService:
         own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
         self._hub = Hub(own, on_arrival=lambda: self.catalog.entries(refresh=True))
         self._conversions = Conversions(on_arrival=lambda: self.catalog.entries(refresh=True))
+        self._merges = Merges(own, self.catalog, self.hasher)
         self._wake = wake
         self._orders: deque[PendingOrder] = deque()
         self._lock = threading.Lock()
@@ -106,6 +110,7 @@ class ModelService:
             message=self.message(),
             downloads=self.downloads(),
             conversions=self.conversions(),
+            merges=self.merges(),
         )
 
     def order(self, order: orders.ModelOrder) -> None:
@@ -124,6 +129,10 @@ class ModelService:
                 self.choose_vae(order.model_id, order.source_id)
             case orders.ConvertModel():
                 self.convert(order.model_id)
+            case orders.MergeModels():
+                self._merges.add(order, [self._entry(one) for one in order.model_ids])
+            case orders.StopMerge():
+                self._merges.stop(name_in(self._engine, order.merge_id))
             case orders.DownloadFiles():
                 self.download(
                     order.repository, order.files, kind=order.kind, revision=order.revision, token=order.token
@@ -138,9 +147,9 @@ class ModelService:
         new files, so call it off the event loop."""
         entries = self.catalog.entries(refresh=refresh)
         self.hasher.want(entries)
-        places, precisions = ({}, {}) if self._manager is None else _in_memory(self._manager)
+        places, precisions = ({}, {}) if self._manager is None else places_and_precisions(self._manager)
         keys = {entry.file.key for entry in entries}
-        return tuple(_with_precision(self._model(e, places, keys), *precisions.get(e.id, ())) for e in entries)
+        return tuple(with_precision(self._model(e, places, keys), *precisions.get(e.id, ())) for e in entries)
 
     def load(self, model_id: str) -> None:
         """Bring a checkpoint to the device as soon as no lane runs. Raises NoSuchModel, or Refused with the reason."""
@@ -157,7 +166,7 @@ class ModelService:
         """What the loaded models take and what is free."""
         if self._device is None or self._manager is None:
             return MemoryUse(ram_total=total_ram_bytes())
-        return _memory_of(self._device, self._manager)
+        return memory_of(self._device, self._manager)
 
     def message(self) -> str:
         """What became of the last order that failed, one sentence; empty when the last one went well."""
@@ -221,6 +230,10 @@ class ModelService:
     def conversions(self) -> tuple[Conversion, ...]:
         """Every conversion since the start, newest first."""
         return tuple(replace(one, id=self._id(one.id)) for one in self._conversions.newest_first())
+
+    def merges(self) -> tuple[Merge, ...]:
+        """Every merge since the start, newest first."""
+        return tuple(replace(one, id=self._id(one.id)) for one in self._merges.newest_first())
 
     def picture(self, model_id: str) -> bytes | None:
         """A JPEG of at most 512 pixels a side, of the embedded or neighbouring preview; None when there is none."""
@@ -287,6 +300,7 @@ class ModelService:
         self.hasher.close()
         self._hub.close()
         self._conversions.close()
+        self._merges.close()
         self._manager = None
 
     # ------------------------------------------------------------------------------------------------- inside
@@ -340,36 +354,3 @@ class ModelService:
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,
         )
-
-
-def _in_memory(manager: ModelManager) -> tuple[dict[str, ModelPlace], dict[str, tuple[str, str]]]:
-    """Where what is in memory is, by id, and the precision of its checkpoints: `Model.dtype`, `Model.computed_in`."""
-    from studio.checkpoints.cpu_precision import computed_in, dtypes_of
-
-    in_memory = [(one.entry.id, one.components) for one in manager.in_memory]
-    precisions = {model_id: (dtypes_of(parts)["unet"], computed_in(parts)) for model_id, parts in in_memory}
-    return manager.snapshot()[0], precisions
-
-
-def _with_precision(model: Model, dtype: str = "", computed_in: str = "") -> Model:
-    return replace(model, dtype=dtype, computed_in=computed_in)
-
-
-def _memory_of(device: Device, manager: ModelManager) -> MemoryUse:
-    _, on_device, in_ram = manager.snapshot()
-    ram = MemoryUse(
-        device_label=device.label,
-        ram_models=in_ram,
-        ram_limit=manager.ram_limit,
-        ram_free=device.free_ram_bytes(),
-        ram_total=total_ram_bytes(),
-    )
-    if device.is_cpu:
-        return ram
-    return replace(
-        ram,
-        device_models=on_device,
-        device_limit=manager.device_limit,
-        device_free=device.free_bytes(),
-        device_total=device.total_bytes(),
-    )

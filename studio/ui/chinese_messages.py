@@ -312,6 +312,47 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "{} lies in the models folder "
     "already. Move it away to fetch it again.": "{1} 已在 models 文件夹里。要重新下载，请先把它移走。",
     "There is no such download.": "没有这项下载。",
+    "There is no such merge.": "没有这项合并。",
+    "a name of 1 to {} characters, with a letter or a number": "1 到 {1} 个字符的名称，至少含一个字母或数字",
+    "{} checkpoints for this method": "此方法需要 {1} 个检查点",
+    "{} different checkpoints": "{1} 个不同的检查点",
+    "{} is being made already.": "{1} 已经在制作了。",
+    "{} is a pickle: convert it safely first.": "{1} 是 pickle：请先安全转换。",
+    "{} is no checkpoint that can be used.": "{1} 不是可以使用的检查点。",
+    "{} is a diffusers folder; only single .safetensors files can be merged.": (
+        "{1} 是 diffusers 文件夹；只能合并单个 .safetensors 文件。"
+    ),
+    "{} is {}, {} is {}: only checkpoints of one family can be merged.": (
+        "{1} 是 {2}，{3} 是 {4}：只能合并同一系列的检查点。"
+    ),
+    "{} and {} predict different things ({} and {}), so they cannot be mixed.": (
+        "{1} 和 {2} 的预测目标不同（{3} 与 {4}），因此不能混合。"
+    ),
+    "{} stores its weights with scales (fp8 or int8), which cannot be merged.": (
+        "{1} 的权重带有缩放系数（fp8 或 int8），无法合并。"
+    ),
+    "{} holds only the average of its U-Net (model_ema), which cannot be merged.": (
+        "{1} 只含其 U-Net 的平均值（model_ema），无法合并。"
+    ),
+    "{} stores weights as {}, which cannot be merged.": "{1} 以 {2} 存储权重，无法合并。",
+    "{} has no VAE: that of {} stays as it is.": "{1} 没有 VAE：{2} 的 VAE 保持不变。",
+    "{} has no VAE, so the new checkpoint has none.": "{1} 没有 VAE，因此新的检查点也没有。",
+    "{} and {} cannot be merged: {} weights are in one of them only, such as {}.": (
+        "无法合并 {1} 和 {2}：有 {3} 个权重只在其中之一里，例如 {4}。"
+    ),
+    "An inpainting model can be merged only as the first, or with other inpainting models alone.": (
+        "局部重绘模型只能作为第一个，或只与其他局部重绘模型合并。"
+    ),
+    "{} and {} cannot be merged: {} has {} in the one and {} in the other.": (
+        "无法合并 {1} 和 {2}：{3} 在前者中为 {4}，在后者中为 {5}。"
+    ),
+    "{} would hold values that are not numbers, or too large for {}.": "{1} 会含有非数值，或对 {2} 来说过大的值。",
+    "{} was changed or removed meanwhile.": "{1} 在此期间被更改或移走了。",
+    "The disk is too small: the new checkpoint takes {} GB, {} GB are free.": (
+        "磁盘空间不足：新的检查点需要 {1} GB，剩余 {2} GB。"
+    ),
+    "The merge failed inside the studio; its log has the details.": "合并在工作室内部失败；详情见日志。",
+    "Stopped. Nothing of it is kept.": "已停止。没有留下任何内容。",
     "{} has appeared in the models "
     "folder meanwhile; nothing was overwritten.": "期间 {1} 已出现在 models 文件夹里；没有覆盖任何内容。",
     "The disk is too small: {} GB are still to come, {} "

@@ -22,6 +22,7 @@ from studio.ui import language
 from studio.ui.chinese_spacing import spaced
 from studio.ui.language import speaking
 from studio.ui.learn_texts import LEARN
+from studio.ui.new_model_texts import NEW_MODELS
 from studio.ui.preset_texts import PRESETS
 from studio.ui.queue_texts import QUEUE
 
@@ -1895,7 +1896,7 @@ SHARING: Mapping[str, Mapping[str, str]] = {
 }
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"], **PRESETS["en"]}
+    "en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"], **PRESETS["en"], **NEW_MODELS["en"]}
 }
 
 
@@ -1924,7 +1925,7 @@ def column(name: str) -> Mapping[str, str]:
     if name == DEFAULT_LANGUAGE:
         return english
     texts = dict(english)
-    for table in (SHARING, LEARN, QUEUE, PRESETS):
+    for table in (SHARING, LEARN, QUEUE, PRESETS, NEW_MODELS):
         texts |= table.get(name, {})
     return {**texts, **OTHER_COLUMNS[name]()}
 

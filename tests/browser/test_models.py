@@ -221,3 +221,26 @@ def test_a_repository_is_looked_at_and_fetched_from(visitor: Visitor) -> None:
     expect(download).to_contain_text("1.0 GB of 2.0 GB · 50 MB/s")
     page.get_by_role("button", name="Cancel the download of gated/one").click()
     expect(download).to_contain_text("cancelled")
+
+
+def test_two_checkpoints_are_merged_and_the_merge_is_stopped(visitor: Visitor) -> None:
+    page = opened(visitor)
+    page.get_by_text("Merge checkpoints").click()
+    form = page.locator(".ls-merge-form")
+    expect(form.get_by_label("A", exact=True)).to_have_value("tiny-testxxxxxxx")
+    expect(form.get_by_label("C", exact=True)).to_be_hidden()
+    form.get_by_label("B", exact=True).select_option("dreamland-xl")
+    form.get_by_label("w", exact=True).fill("0.3")
+    expect(form.get_by_label("Name", exact=True)).to_have_attribute("placeholder", "0.7(tiny-test) + 0.3(dreamland-xl)")
+    form.get_by_label("Method", exact=True).select_option("add_difference")
+    expect(form.get_by_label("C", exact=True)).to_be_visible()
+    form.get_by_label("Method", exact=True).select_option("weighted_sum")
+    form.get_by_label("Name", exact=True).fill("dreams")
+    form.get_by_role("button", name="Merge").click()
+    merge = page.locator(".ls-merge")
+    expect(merge).to_contain_text("dreams")
+    expect(merge).to_contain_text("writing · 0.7(tiny-test) + 0.3(dreamland-xl)")
+    expect(merge.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
+    page.get_by_role("button", name="Stop merging dreams").click()
+    expect(merge).to_contain_text("stopped; nothing of it is kept")

@@ -16,6 +16,7 @@ from studio.answered.models import (
     Download,
     HubFile,
     MemoryUse,
+    Merge,
     Model,
     ModelsNow,
     NoSuchModel,
@@ -142,6 +143,7 @@ class FakeModels:
         self.all = {model.id: model for model in MODELS}
         self.fetched: list[Download] = []
         self.converted: list[Conversion] = []
+        self.merges: list[Merge] = []
         self.refreshed = 0
 
     def ask(self, question: object) -> object:
@@ -166,7 +168,13 @@ class FakeModels:
 
     def now(self) -> ModelsNow:
         models, fetched, converted = tuple(self.all.values()), tuple(self.fetched), tuple(self.converted)
-        return ModelsNow(models=models, memory=self.memory(), downloads=fetched, conversions=converted)
+        return ModelsNow(
+            models=models,
+            memory=self.memory(),
+            downloads=fetched,
+            conversions=converted,
+            merges=tuple(self.merges),
+        )
 
     def order(self, order: orders.ModelOrder) -> None:
         match order:
@@ -185,6 +193,10 @@ class FakeModels:
                 self.choose_vae(order.model_id, order.source_id)
             case orders.ConvertModel():
                 self.convert(order.model_id)
+            case orders.MergeModels():
+                self.merge(order)
+            case orders.StopMerge():
+                self.merges = [replace(one, state="cancelled", fraction=None) for one in self.merges]
             case orders.DownloadFiles():
                 self.download(order)
             case orders.CancelDownload():
@@ -215,6 +227,15 @@ class FakeModels:
         name = f"{self._get(model_id).name}.ckpt"
         if not self.converted:
             self.converted = [Conversion(id=model_id, name=name, state="running", fraction=0.5)]
+
+    def merge(self, order: orders.MergeModels) -> None:
+        """To the middle of the way."""
+        first, second = (self._get(one).name for one in order.model_ids[:2])
+        if not 0 <= order.weight <= 1:
+            raise InvalidRequest(Problem("weight", repr(order.weight), "numbers from 0 to 1"))
+        recipe = f"{1 - order.weight:g}({first}) + {order.weight:g}({second})"
+        name = order.name or recipe
+        self.merges.insert(0, Merge(id="m1", name=name, recipe=recipe, state="running", fraction=0.5))
 
     def picture(self, model_id: str) -> bytes | None:
         model = self.all.get(model_id)

@@ -186,6 +186,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "models.vae.choose.of",
         "models.convert.of",
         "models.conversion.",
+        "models.merge.",
         "api.",
         "sharing.",
         "shortcuts.place.",

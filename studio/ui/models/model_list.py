@@ -26,6 +26,7 @@ def view_of(listing: ModelsNow, now: EngineStatus, manages: bool) -> dict[str, A
         "message": spoken(listing.message),
         "downloads": [_line(asdict(d)) for d in listing.downloads] if manages else [],
         "conversions": [_line(asdict(c)) for c in listing.conversions] if manages else [],
+        "merges": [_line(asdict(m)) for m in listing.merges] if manages else [],
         "loading": {"name": visible(loading), "fraction": now.fraction} if loading else None,
         "manages": manages,
     }
@@ -45,6 +46,7 @@ def _row(model: Model) -> dict[str, Any]:
         "precision": facts.precision,
         "parts": labels.parts(facts),
         "own_vae": VAE in facts.parts,
+        "mergeable": facts.kind == "checkpoint" and facts.form == "single_file" and facts.usable,
         "native_width": facts.native_width,
         "native_height": facts.native_height,
         "metadata": labels.metadata(facts),
@@ -61,7 +63,7 @@ def _line(values: dict[str, Any]) -> dict[str, Any]:
 
 
 _SENTENCES = ("reason", "message", "note")
-_NAMES = ("name", "label", "where", "repository", "current")
+_NAMES = ("name", "label", "where", "repository", "current", "recipe")
 
 
 def _visible_value(value: Any, keep: str) -> Any:

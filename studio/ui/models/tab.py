@@ -24,8 +24,10 @@ from studio.asked.orders import (
     CorrectPrediction,
     DownloadFiles,
     LoadModel,
+    MergeModels,
     ModelOrder,
     RepositoryFiles,
+    StopMerge,
     UnloadModel,
 )
 from studio.asked.problems import InvalidRequest
@@ -35,7 +37,7 @@ from studio.ui.text import say, words
 
 TAB = "models"
 # Not "load": that is an event of Gradio's own, fired when the page opens.
-EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "download", "cancel")
+EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "download", "cancel", "merge", "stop_merge")
 
 
 def build(engine: Engine) -> gr.HTML:
@@ -108,8 +110,21 @@ def build(engine: Engine) -> gr.HTML:
 
     show.look(look, None, [show], **QUIET)
     show.download(order(fetch), None, [show], **QUIET)
+    show.merge(order(_merge), None, [show], **QUIET)
+    show.stop_merge(order(lambda data: StopMerge(merge_id=_text(data, "id"))), None, [show], **QUIET)
     show.cancel(order(lambda data: CancelDownload(download_id=_text(data, "id"))), None, [show], **QUIET)
     return show
+
+
+def _merge(data: dict[str, Any]) -> MergeModels:
+    models = data.get("models")
+    return MergeModels(
+        model_ids=tuple(one for one in models if isinstance(one, str)) if isinstance(models, list) else (),
+        method=data.get("method"),  # type: ignore[arg-type]  # whatever it is: the engine names the field
+        weight=data.get("weight"),  # type: ignore[arg-type]
+        precision=data.get("precision"),  # type: ignore[arg-type]
+        name=_text(data, "name"),
+    )
 
 
 def _answer(problem: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import { fill, h, icon, isVisible, listText } from "../../static/elements.js";
 import { conversions } from "./conversions.js";
 import { hub } from "./hub.js";
 import { memoryBars } from "./memory.js";
+import { merging } from "./merging.js";
 import { ownersFields } from "./owners_fields.js";
 
 export function models({ element, props, watch, trigger: send }) {
@@ -58,6 +59,7 @@ export function models({ element, props, watch, trigger: send }) {
   const drawer = h("aside", { class: "ls-model-drawer", "aria-label": say("details"), hidden: true });
   const listeners = [];
   const conversionList = conversions({ say, onView: (listener) => listeners.push(listener) });
+  const mergeSection = merging({ say, trigger, onView: (listener) => listeners.push(listener) });
   const hubSection = hub({ say, trigger, bytes, watch, props, onView: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
@@ -66,6 +68,7 @@ export function models({ element, props, watch, trigger: send }) {
       memory,
       message,
       hubSection,
+      mergeSection,
       conversionList,
       tools,
       h("div", { class: "ls-models-body" }, h("div", { class: "ls-models-main" }, list, more, none), drawer),
@@ -106,7 +109,8 @@ export function models({ element, props, watch, trigger: send }) {
   const ask = () => !document.hidden && isVisible(element) && fetchList(false);
   const isActive = (each) => ["waiting", "running", "verifying"].includes(each.state);
   const hasActivity = () =>
-    view().loading || [...(view().downloads || []), ...(view().conversions || [])].some(isActive);
+    view().loading ||
+    [...(view().downloads || []), ...(view().conversions || []), ...(view().merges || [])].some(isActive);
   let looks = 0;
   setInterval(() => {
     looks = hasActivity() || Date.now() - lastOrderAt < JUST_NOW_MILLISECONDS ? 0 : (looks + 1) % IDLE_LOOKS;

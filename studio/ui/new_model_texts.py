@@ -1,0 +1,66 @@
+"""The texts of what brings new models into the models folder beside the hub: merging. In both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NEW_MODELS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "models.merge.title": "Merge checkpoints",
+        "models.merge.what": "A new checkpoint of two or three that are here, as one safetensors file with the recipe "
+        "in it, as AUTOMATIC1111 writes it. The old ones stay.",
+        "models.merge.few": "This needs two checkpoints that are single .safetensors files.",
+        "models.merge.method": "Method",
+        "models.merge.method.weighted_sum": "Weighted sum: A (1 − w) + B w",
+        "models.merge.method.add_difference": "Add difference: A + (B − C) w",
+        "models.merge.a": "A",
+        "models.merge.b": "B",
+        "models.merge.c": "C",
+        "models.merge.weight": "w",
+        "models.merge.precision": "Precision",
+        "models.merge.precision.first": "as A",
+        "models.merge.precision.fp16": "fp16",
+        "models.merge.precision.bf16": "bf16",
+        "models.merge.precision.fp32": "fp32",
+        "models.merge.name": "Name",
+        "models.merge.start": "Merge",
+        "models.merge.list": "Merges",
+        "models.merge.state.waiting": "waiting",
+        "models.merge.state.reading": "reading",
+        "models.merge.state.running": "writing",
+        "models.merge.state.done": "in the list",
+        "models.merge.state.failed": "not merged",
+        "models.merge.state.cancelled": "stopped; nothing of it is kept",
+        "models.merge.stop": "Stop",
+        "models.merge.stop.of": "Stop merging {name}",
+    },
+    "zh": {
+        "models.merge.title": "合并检查点",
+        "models.merge.what": "由这里的两个或三个检查点得到一个新的检查点：一个 safetensors 文件，"
+        "其中按 AUTOMATIC1111 的写法记有配方。原来的文件保持不变。",
+        "models.merge.few": "这需要两个检查点，各为单个 .safetensors 文件。",
+        "models.merge.method": "方法",
+        "models.merge.method.weighted_sum": "加权和：A (1 − w) + B w",
+        "models.merge.method.add_difference": "加上差值：A + (B − C) w",
+        "models.merge.a": "A",
+        "models.merge.b": "B",
+        "models.merge.c": "C",
+        "models.merge.weight": "w",
+        "models.merge.precision": "精度",
+        "models.merge.precision.first": "与 A 相同",
+        "models.merge.precision.fp16": "fp16",
+        "models.merge.precision.bf16": "bf16",
+        "models.merge.precision.fp32": "fp32",
+        "models.merge.name": "名称",
+        "models.merge.start": "合并",
+        "models.merge.list": "合并任务",
+        "models.merge.state.waiting": "等待中",
+        "models.merge.state.reading": "正在读取",
+        "models.merge.state.running": "正在写入",
+        "models.merge.state.done": "已在列表中",
+        "models.merge.state.failed": "没有合并",
+        "models.merge.state.cancelled": "已停止；没有留下任何内容",
+        "models.merge.stop": "停止",
+        "models.merge.stop.of": "停止合并 {name}",
+    },
+}
