@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from studio.asked.rows import Values
+from studio.asked.upscale import NO_UPSCALER
 
 
 def has_variation(values: Values) -> bool:
@@ -37,6 +38,11 @@ def is_enlarged(values: Values) -> bool:
     """Whether an upscaler enlarges the picture between its two passes: the latents have none."""
     named = bool(values.get("upscaler_name")) and values.get("hires_upscaler") != "latent"
     return is_made_twice(values) and named
+
+
+def is_upscaled(values: Values) -> bool:
+    """Whether an upscaler enlarges the finished picture."""
+    return values.get("upscale") not in (None, "", NO_UPSCALER)
 
 
 def skips(values: Values) -> bool:

@@ -17,6 +17,7 @@ from studio.asked.acting import (
     is_enlarged,
     is_made_twice,
     is_masked_only,
+    is_upscaled,
     names_a_vae,
     own_second,
     skips,
@@ -29,6 +30,7 @@ from studio.asked.noise_settings import acts
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.rows import MAX_SEED, Row, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
+from studio.asked.upscale import NO_UPSCALER
 
 SCHEMA_VERSION = 2  # of what `to_dict` writes; 1 knew no open fields
 
@@ -254,6 +256,8 @@ class TextToImage(Making):
     runs from there at `hires_strength`: that share of `hires_steps` steps (0: as many as before). It has the prompts,
     scheduler, noise schedule and guidance of the first, unless it is given its own. `upscaler_name`: the learned
     upscaler that enlarges the decoded picture in between, before Lanczos brings it to its size; "" for none.
+    `upscale`: what enlarges the finished picture, see `studio.asked.upscale`; the latents and their record stay as
+    they are.
     """
 
     kind: ClassVar[str] = "text_to_image"
@@ -271,6 +275,9 @@ class TextToImage(Making):
         is_compared=False,
     )
     upscaler_name: str = row("name", "", optional=True, acts=is_enlarged, place="upscaler", is_compared=False)
+    upscale: str = row(
+        "name", NO_UPSCALER, a1111="Postprocess upscaler", acts=is_upscaled, place="upscaler", is_compared=False
+    )
     hires_strength: float = number(
         0, 1, 0.6, a1111="Denoising strength", acts=is_made_twice, place="hires", is_compared=False, step=0.01
     )

@@ -16,6 +16,7 @@ from studio.asked.prompt import Prompt, parse_prompt
 from studio.asked.requests import RANDOM_SEEDS, Request
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule, steps_run
 from studio.asked.template import NO_WILDCARDS, Wildcards, is_template, resolve_template
+from studio.asked.upscale import NO_UPSCALER
 
 Size = tuple[int, int]
 
@@ -143,6 +144,13 @@ class Resolved:
         if not isinstance(self.request, TextToImage) or self.hires_upscaler == "latent":
             return ""
         return self.request.upscaler_name
+
+    @property
+    def finishing_upscaler(self) -> str:
+        """The upscaler that enlarges the finished picture; "" for none."""
+        if not isinstance(self.request, TextToImage) or self.request.upscale == NO_UPSCALER:
+            return ""
+        return self.request.upscale
 
     @property
     def second_pass(self) -> Resolved | None:

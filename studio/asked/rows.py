@@ -94,6 +94,8 @@ class Row:
             return one_of(self.choices)
         if self.name == "upscaler_name":
             return Message("the name of an upscaler of the models folders, or nothing for none")
+        if self.name == "upscale":
+            return Message("none, automatic, or the name of an upscaler of the models folders")
         if self.kind == "name" and self.optional:
             return Message("the name of a VAE that fits the checkpoint, or nothing for the one that it runs with")
         return {

@@ -11,6 +11,10 @@ from studio.asked.messages import Message
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, Range, quoted_value
 
 LANCZOS = "lanczos"  # the upscaler that is no file
+# What a request's `upscale` may say beside the name of an upscaler. Automatic is the upscaler that came with the
+# checkpoint, for a picture that is made once and has at most MAX_AUTOMATIC_PIXELS.
+NO_UPSCALER, AUTOMATIC_UPSCALER = "none", "automatic"
+MAX_AUTOMATIC_PIXELS = 256 * 256
 FACTOR = Range(low=1, high=8)
 SIDE = Range(low=1, high=16_384, whole=True)
 MAX_PIXELS = 2**26  # of the result: 8192 x 8192

@@ -128,18 +128,22 @@ class Extras:
         module = manager.module(entry, lambda: self._whole(entry, lambda: load_vae(entry, components, manager)))
         return OwnVae(name, module, entry.identity, self._hashes(entry).sha256)
 
-    def upscaler(self, name: str, device: Any) -> Any:
-        """The upscaler of this name, a network on this device. Raises InvalidRequest for a name that none has,
-        BadCheckpoint for a damaged one, DoesNotFit for one that is too large."""
-        entry = self._entry_by_name("upscaler", name, field="upscaler_name", what="upscaler")
+    def upscaler(self, name: str, device: Any, *, field: str) -> Any:
+        """The upscaler of this name, a network on this device. Raises InvalidRequest for `field` where no file has that
+        name, BadCheckpoint for a damaged one, DoesNotFit for one that is too large."""
+        entry = self._entry_by_name("upscaler", name, field=field, what="upscaler")
         assert self._manager is not None
         return self._manager.module(entry, lambda: self._whole(entry, lambda: load_upscaler(entry.path, device)))
 
-    def upscaler_facts(self, name: str) -> dict[str, str]:
-        """What a picture says of the upscaler that it went through: its file's hash; nothing for "", or where it has
-        gone since."""
-        matches = matching(self._catalog.entries(), "upscaler", name) if name else []
-        return {"upscaler_hash": self._hashes(matches[0]).sha256} if len(matches) == 1 else {}
+    def upscaler_facts(self, **names: str) -> dict[str, str]:
+        """What a picture says of the upscalers that it went through, under these keys: the hash of the file of each
+        name; nothing for "", or where it has gone since."""
+        facts = {}
+        for key, name in names.items():
+            matches = matching(self._catalog.entries(), "upscaler", name) if name else []
+            if len(matches) == 1:
+                facts[key] = self._hashes(matches[0]).sha256
+        return facts
 
     def words(
         self, components: Components, texts: Sequence[str] = (), models: Sequence[str] | None = None

@@ -17,6 +17,7 @@ from studio.asked.names import best_matches, compose
 from studio.asked.orders import ModelKind
 from studio.asked.problems import InvalidRequest, Problem, quoted_value, without_encoder
 from studio.asked.requests import Request
+from studio.asked.upscale import AUTOMATIC_UPSCALER, MAX_AUTOMATIC_PIXELS, NO_UPSCALER
 from studio.checkpoints.catalog import NO_ENCODER, Entry
 from studio.checkpoints.tiny_pair import encoder_of
 from studio.families.registry import adapters_for, label_of
@@ -114,9 +115,9 @@ def the_checkpoint(entries: Sequence[Entry], name: str, *, field: str = "checkpo
 
 
 def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "checkpoint") -> Request:
-    """The request with the listing's names of its checkpoint, its VAE, its upscaler and its ControlNets. Raises
-    InvalidRequest, naming `field`, "vae_name", "upscaler_name" or "controls", for one that is not there, that several
-    files are called, or that cannot be run here."""
+    """The request with the listing's names of its checkpoint, its VAE, its upscalers and its ControlNets. Raises
+    InvalidRequest, naming `field`, "vae_name", "upscaler_name", "upscale" or "controls", for one that is not there,
+    that several files are called, or that cannot be run here."""
     checkpoint = the_checkpoint(entries, request.checkpoint, field=field)
     vae = the_vae(entries, request.vae_name, checkpoint) if request.vae_name else None
     if vae is not None:
@@ -131,14 +132,31 @@ def in_listing(request: Request, entries: Sequence[Entry], *, field: str = "chec
     if isinstance(request, TextToImage) and request.upscaler_name:
         upscaler = the_one(entries, "upscaler", request.upscaler_name, field="upscaler_name", what="upscaler")
         request = replace(request, upscaler_name=_usable(upscaler).name)
+    if isinstance(request, TextToImage) and request.upscale != NO_UPSCALER:
+        request = replace(request, upscale=_finishing_upscaler(request, entries, checkpoint))
     return replace(request, checkpoint=checkpoint.name, vae_name=vae_name, controls=tuple(controls))
 
 
-def _usable(upscaler: Entry) -> Entry:
+def _finishing_upscaler(request: TextToImage, entries: Sequence[Entry], checkpoint: Entry) -> str:
+    """The name of what enlarges the finished picture. Raises InvalidRequest for a name that none has, or that several
+    have, and for an upscaler that cannot be used."""
+    if request.upscale != AUTOMATIC_UPSCALER:
+        upscaler = the_one(entries, "upscaler", request.upscale, field="upscale", what="upscaler")
+        return _usable(upscaler, "upscale").name
+    native = checkpoint.checkpoint
+    pixels = (request.width or native.native_width) * (request.height or native.native_height)
+    if request.has_second_pass or pixels > MAX_AUTOMATIC_PIXELS:
+        return NO_UPSCALER
+    upscalers = (entry for entry in entries if entry.facts.kind == "upscaler" and entry.facts.usable)
+    own = (entry.name for entry in upscalers if entry.file.owner == checkpoint.file.key)
+    return next(own, NO_UPSCALER)
+
+
+def _usable(upscaler: Entry, field: str = "upscaler_name") -> Entry:
     """Raises InvalidRequest, with the reason, for an upscaler that cannot be used."""
     if upscaler.facts.state != "usable":
         value = Message("{name} ({reason})", name=quoted_value(upscaler.name), reason=upscaler.facts.reason)
-        raise InvalidRequest(Problem("upscaler_name", value, Message("an upscaler that can be used")))
+        raise InvalidRequest(Problem(field, value, Message("an upscaler that can be used")))
     return upscaler
 
 

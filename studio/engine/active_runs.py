@@ -44,6 +44,11 @@ class ActiveRuns:
         if self._images.pop(active.running_lane, None) is not None:
             self._scheduler.leave(active.running_lane)
 
+    def drop_complete(self, run: Run) -> None:
+        """Forget a run if all of its images are done."""
+        if run.complete:
+            self.drop(run)
+
     def drop(self, run: Run) -> None:
         """A job has ended, with all its lanes."""
         for active in run.active.values():

@@ -1,4 +1,5 @@
-"""Images that an upscaler enlarges before their second pass: a tile at a time, between the ticks of the others."""
+"""Images that an upscaler enlarges, before their second pass or once they are made: a tile at a time, between the ticks
+of the others."""
 
 from __future__ import annotations
 
@@ -36,7 +37,16 @@ class Enlarging:
         second = active.run.of(active.image).second
         if second is None or active.before or not active.run.resolved.upscaler_name:
             return False
-        self._images.append((active, self._tiles(active, second.resolved.size), then))
+        self._images.append((active, self._latents_at(active, second.resolved.size), then))
+        return True
+
+    def finish(self, active: ActiveImage, picture: Image.Image, then: Callable[[Image.Image], None]) -> bool:
+        """Take the picture of an image that is made, if an upscaler is to enlarge it at its own scale; `then` is given
+        what it makes of it. False where there is none."""
+        upscaler = active.run.resolved.finishing_upscaler
+        if not upscaler:
+            return False
+        self._images.append((active, self._tiles(picture, upscaler, "upscale"), then))
         return True
 
     @torch.inference_mode()
@@ -54,14 +64,17 @@ class Enlarging:
                 self._images.append((active, tiles, then))
         return True
 
-    def _tiles(self, active: ActiveImage, size: tuple[int, int]) -> Tiles:
-        executor = self._executor
-        network = executor.conditioner.extras.upscaler(active.run.resolved.upscaler_name, executor.device.torch_device)
+    def _latents_at(self, active: ActiveImage, size: tuple[int, int]) -> Tiles:
+        picture = vae.to_pictures(self._executor.decode(active.run, active.lane.latents))[0]
         yield
-        picture = vae.to_pictures(executor.decode(active.run, active.lane.latents))[0]
-        yield
-        large = yield from upscale_work.through(network, picture, executor.device)
+        large = yield from self._tiles(picture, active.run.resolved.upscaler_name, "upscaler_name")
         return large.resize(size, Image.Resampling.LANCZOS)
+
+    def _tiles(self, picture: Image.Image, upscaler: str, field: str) -> Tiles:
+        executor = self._executor
+        network = executor.conditioner.extras.upscaler(upscaler, executor.device.torch_device, field=field)
+        yield
+        return (yield from upscale_work.through(network, picture, executor.device))
 
 
 def _is_wanted(active: ActiveImage) -> bool:

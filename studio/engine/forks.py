@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from studio.asked.branch import SPACINGS, Branch, BranchNode
+from studio.asked.fields import TextToImage
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, one_of
 from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule
+from studio.asked.upscale import NO_UPSCALER
 from studio.asked.word_weights import WordWeights
 from studio.engine.recorded_evaluation import RecordedEvaluation
 from studio.picture.framing import Start
@@ -165,6 +167,8 @@ class Fork:
         changes |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or noise_schedule}
         if self.branch.noise_seed is not None and self.branch.evaluation == 0:
             changes["seed"] = self.branch.noise_seed
+        if isinstance(self.recipe.resolved.request, TextToImage):
+            changes["upscale"] = NO_UPSCALER  # a branch is looked at beside its run, at the size of its record
         return replace(self.recipe.resolved.request, exact=True, **changes)  # type: ignore[arg-type]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from studio.answered.events import Loading, Queued
 from studio.asked.messages import Message
@@ -28,6 +29,9 @@ from studio.engine.outside import Outside
 from studio.engine.runs import ActiveImage, Run
 from studio.engine.viewer import recording
 from studio.picture import infotext, metadata
+
+# Takes an image, its picture, and what is given the large one; False where nothing is to enlarge it.
+Enlarge = Callable[[ActiveImage, Image.Image, Callable[[Image.Image], None]], bool]
 
 
 class Presenter:
@@ -140,8 +144,9 @@ class Presenter:
     # ------------------------------------------------------------------------------------------------- endings
 
     @torch.inference_mode()
-    def finish(self, active: ActiveImage) -> None:
-        """Clean latents => picture on disk; the job is finished with its last picture."""
+    def finish(self, active: ActiveImage, enlarge: Enlarge, then: Callable[[Run], None]) -> None:
+        """Clean latents => picture on disk; the job is finished with its last picture. `enlarge` takes a picture that
+        an upscaler is to enlarge before; `then` is told of the run once the image is done."""
         run, image = active.run, active.image
         assert self._previews is not None
         start = time.perf_counter()
@@ -151,9 +156,22 @@ class Presenter:
             picture = run.start.paste.over(picture)
         if run.unseen and self._executor.safety.flags(picture):
             self._hold_back(active)
+            then(run)
             return
         if not run.unseen and not run.job.ephemeral:
             self._outside.recorder.finish(run.job.id, image, np.array(picture.convert("RGB")))
+        self._ending_seconds[active.size] = time.perf_counter() - start
+
+        def save(picture: Image.Image) -> None:
+            self._save(active, picture)
+            then(run)
+
+        if not enlarge(active, picture, save):
+            save(picture)
+
+    def _save(self, active: ActiveImage, picture: Image.Image) -> None:
+        run, image = active.run, active.image
+        start = time.perf_counter()
         notes = run.prompt_notices(image)
         info = metadata.picture_info(
             run.resolved.of_image(image),
@@ -178,7 +196,7 @@ class Presenter:
             job=run.job.id,
             live_tab=run.job.origin if run.job.live else "",
         )
-        seconds = self._ending_seconds[active.size] = time.perf_counter() - start
+        seconds = self._ending_seconds[active.size] = self._ending_seconds[active.size] + time.perf_counter() - start
         resolved = run.resolved
         self._outside.paces.record_picture(resolved.request.checkpoint, resolved.width, resolved.height, seconds)
         del run.active[image]
@@ -236,6 +254,8 @@ class Presenter:
         facts["dtype"] = dtypes["unet"]
         facts |= {f"{part}_dtype": dtypes[part] for part in ("vae", "text") if dtypes[part] != dtypes["unet"]}
         own_vae = run.own_vae.facts() if run.own_vae is not None else {}
-        if run.resolved.second_pass is not None:
-            facts |= self._executor.conditioner.extras.upscaler_facts(run.resolved.upscaler_name)
+        between = run.resolved.upscaler_name if run.resolved.second_pass is not None else ""
+        facts |= self._executor.conditioner.extras.upscaler_facts(
+            upscaler_hash=between, upscale_hash=run.resolved.finishing_upscaler
+        )
         return facts | self._executor.manager.owner_choices() | own_vae

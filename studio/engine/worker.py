@@ -136,9 +136,7 @@ class Worker:
             self._runs.enter(active, self._executor.rows_that_fit(active.run.resolved.largest))
 
     def _finish(self, active: ActiveImage) -> None:
-        self._presenter.finish(active)
-        if active.run.complete:
-            self._runs.drop(active.run)
+        self._presenter.finish(active, self._between.enlarging.finish, self._runs.drop_complete)
 
     def _fail(self, job: Job, error: Exception) -> None:
         run = self._runs.get(job.id)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from studio.asked.acting import is_enlarged
+from studio.asked.acting import is_enlarged, is_made_twice, is_upscaled
 from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import ImageToImage, Inpaint, TextToImage
 from studio.asked.problems import clean_text
@@ -74,6 +74,8 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         pairs.pop("Hires steps", None)
     if is_enlarged(info):
         pairs["Hires upscaler"] = _model_name(str(info["upscaler_name"]))
+    elif is_upscaled(info) and not is_made_twice(info):  # the words in which other readers look for an upscaler
+        pairs["Hires upscaler"] = _model_name(str(info["upscale"]))
     pairs["Size"] = "{}x{}".format(*_picture_size(info))
     model_hash, versions = info.get("model_hash"), info.get("versions")
     version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None
@@ -128,10 +130,8 @@ def _hash_list(hashes: object) -> str:
 
 
 def _picture_size(info: Mapping[str, object]) -> Sequence[object]:
-    """A1111 writes the size of the first pass where there are two."""
-    scale = info.get("hires_scale")
-    twice = isinstance(scale, (int, float)) and scale > 1
-    size = None if twice else info.get("picture_size")
+    """A1111 writes the size of the first pass where there are two, and that before an upscaler has enlarged it."""
+    size = None if is_made_twice(info) or is_upscaled(info) else info.get("picture_size")
     return size if isinstance(size, Sequence) and len(size) == 2 else (info["width"], info["height"])
 
 

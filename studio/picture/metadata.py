@@ -7,7 +7,8 @@ Plain values and Pillow's containers: no torch, no page. Whatever is read back g
 facts about the run. These facts are understood here, all of them optional:
 
     model_hash             hex SHA-256 of the weights, 10 digits shown
-    upscaler_hash          hex SHA-256 of the upscaler's file
+    upscaler_hash          hex SHA-256 of the file of the upscaler between two passes
+    upscale_hash           hex SHA-256 of the file of the upscaler that enlarged the finished picture
     vae, vae_hash          name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own
     lora_hashes            name in the prompt -> SHA-256 of the file
     lora_short_hashes      the same as A1111 counts them
@@ -63,15 +64,16 @@ def picture_info(
     """The info of the picture of a run of one image: what has to be asked to get this picture again, and facts about
     its run.
 
-    `width` and `height` are the picture's, in pixels. The picture of a masked run, or of one that is made twice,
-    may have another size than the one that was asked for; then the latter stays, and `picture_size` is the former.
+    `width` and `height` are the picture's, in pixels. The picture of a masked run, or of one that is made twice or
+    enlarged, may have another size than the one that was asked for; then the latter stays, and `picture_size` is the
+    former.
     `facts`: see the module docstring; JSON-able, no name of a request's field.
     """
     request = resolved.request
     values: dict[str, object] = {"width": width, "height": height, "noise_schedule": resolved.noise_schedule}
     if not resolved.variation_seeds:
         values["variation_seed"] = None
-    if isinstance(request, Inpaint) or resolved.second_pass is not None:
+    if isinstance(request, Inpaint) or resolved.second_pass is not None or resolved.finishing_upscaler:
         values |= {"width": request.width, "height": request.height, "picture_size": [width, height]}
     if resolved.template is not None:
         pairs = zip(("prompt", "negative_prompt"), resolved.template)

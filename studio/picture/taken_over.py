@@ -19,6 +19,7 @@ from studio.asked.requests import ROWS
 from studio.asked.rows import MAX_PROMPT_CHARACTERS
 from studio.asked.schedulers import SCHEDULERS
 from studio.asked.template import as_words
+from studio.asked.upscale import AUTOMATIC_UPSCALER, NO_UPSCALER
 from studio.families.registry import label_of
 from studio.picture.file_settings import NO_SUCH_VAE, PICTURES, FileSettings, Remark
 from studio.picture.metadata import info_of_texts, texts_of
@@ -118,6 +119,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
     remarks = [*file_settings.remarks, *_take_checkpoint(file_settings, settings, left_out, models)]
     _take_vae(file_settings, settings, left_out, models)
     remarks = _take_upscaler(settings, remarks, models)
+    _take_finishing_upscaler(file_settings, settings, left_out, models)
     remarks += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
     while True:  # values that are allowed alone may not fit together
         values = {name: value for name, value in settings.items() if name in TextToImage.rows()}
@@ -226,14 +228,32 @@ def _take_upscaler(settings: dict[str, object], remarks: Sequence[Remark], model
     where it is not."""
     named = next((one.values["upscaler"] for one in remarks if one.key == "hires_upscaler"), "")
     name = str(settings.pop("upscaler_name", "") or "") or named
-    there = [model for model in models if model.kind == "upscaler" and model.state == "usable"]
-    matches = _matching_models(name, there) if name else []
+    matches = _matching_models(name, _usable_upscalers(models)) if name else []
     if len(matches) == 1 and "hires_scale" in settings:
         settings["upscaler_name"] = matches[0].name
         return [one for one in remarks if one.key != "hires_upscaler"]
     if name and not named and settings.get("hires_scale", 1) != 1:
         return [*remarks, Remark("hires_upscaler", {"upscaler": name, "instead": "Lanczos"})]
     return list(remarks)
+
+
+def _take_finishing_upscaler(
+    file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
+) -> None:
+    """What enlarged the finished picture, if it is here."""
+    name = str(settings.pop("upscale", "") or "")
+    if not name or name in (NO_UPSCALER, AUTOMATIC_UPSCALER):
+        settings |= {"upscale": name} if name else {}
+        return
+    matches = _matching_models(name, _usable_upscalers(models))
+    if len(matches) == 1:
+        settings["upscale"] = matches[0].name
+    else:
+        left_out.append(LeftOut(file_settings.keys.get("upscale", "upscale"), quoted_value(name), Remark("absent")))
+
+
+def _usable_upscalers(models: Sequence[Model]) -> list[Model]:
+    return [model for model in models if model.kind == "upscaler" and model.state == "usable"]
 
 
 def _matching_models(name: str, models: Sequence[Model]) -> list[Model]:

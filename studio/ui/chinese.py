@@ -212,6 +212,11 @@ CHINESE: Mapping[str, str] = {
     "upscaler_name.help": "在第二遍之前放大解码后的图像，再由 Lanczos 调整到目标尺寸。选择潜变量 (Latent) 时不起作用。",
     "upscaler_name.none": "无",
     "upscaler_name.nothing": "没有放大模型：请把它放进 models/upscalers。",
+    "upscale.label": "放大完成的图像",
+    "upscale.help": "按放大模型自己的倍数。文件是大图；噪声查看器显示模型原本生成的图像。"
+    "“自动”使用模型附带的放大模型，用于不超过 256 x 256、只生成一遍的图像。",
+    "upscale.automatic": "自动",
+    "upscale.none": "不放大",
     "hires_upscaler.label": "放大算法",
     "hires_upscaler.help": "Lanczos 放大解码后的图像。Latent 放大潜变量，需要更高的重绘幅度。",
     "hires_steps.label": "第二遍步数",
@@ -416,6 +421,7 @@ CHINESE: Mapping[str, str] = {
     "line.variation": "向种子 {seed} 移动 {strength}",
     "line.control": "{model}，权重 {scale}",
     "line.size": "{width} × {height}",
+    "line.upscaled": "由 {upscaler} 放大",
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "这里不允许 {value}。允许：{allowed}。",
     "problem.needed": "需要一张图片：{allowed}。",

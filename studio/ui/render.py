@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 from studio.answered.events import Event, Failed, Finished, JobSummary, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
+from studio.asked.acting import is_upscaled
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
 from studio.asked.resolved import Suits, resolve
@@ -103,6 +104,8 @@ def settings_texts(info: Mapping[str, object], seed: str, width: int, height: in
         if isinstance(control, Mapping):  # the file may come from another program
             parts.append(say("line.control", model=control.get("model"), scale=control.get("scale")))
     parts.append(say("line.size", width=width, height=height))
+    if is_upscaled(info):
+        parts.append(say("line.upscaled", upscaler=info["upscale"]))
     return parts
 
 

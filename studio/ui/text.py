@@ -217,6 +217,11 @@ _ENGLISH: Mapping[str, str] = {
     " Latent it has nothing to enlarge.",
     "upscaler_name.none": "None",
     "upscaler_name.nothing": "There is none: put one into models/upscalers.",
+    "upscale.label": "Enlarge the finished picture",
+    "upscale.help": "At the upscaler's own scale. The file is large; the noise viewer shows the picture as the model"
+    " made it. Automatic: the upscaler that came with the model, for pictures of up to 256 x 256 that are made once.",
+    "upscale.automatic": "Automatic",
+    "upscale.none": "No",
     "hires_upscaler.label": "Upscaler",
     "hires_upscaler.help": "Lanczos enlarges the decoded picture. Latent enlarges the latents and needs more strength.",
     "hires_steps.label": "Steps of the second pass",
@@ -427,6 +432,7 @@ _ENGLISH: Mapping[str, str] = {
     "line.variation": "{strength} towards seed {seed}",
     "line.control": "{model} at {scale}",
     "line.size": "{width} × {height}",
+    "line.upscaled": "enlarged by {upscaler}",
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "{value} is not allowed here. Allowed: {allowed}.",
     "problem.needed": "A picture is needed: {allowed}.",

@@ -42,7 +42,7 @@ OF_KIND: dict[str, dict[str, Any]] = {
 OTHER: dict[str, Any] = {
     "prompt": "a blue apple", "negative_prompt": "sea", "checkpoint": "tiny-v", "num_images_per_prompt": 2,
     "width": 128, "height": 96, "clip_skip": 2, "image": png("lime", (0, 0, 60, 30)),
-    "strength": 0.9, "hires_strength": 0.9, "vae_name": "other", "upscaler_name": "4x",
+    "strength": 0.9, "hires_strength": 0.9, "vae_name": "other", "upscaler_name": "4x", "upscale": "4x",
     "mask": png("white", (4, 4, 30, 60)), "inpaint_area": "whole", "hires_scale": 2.0, "padding": 24,
     "s_tmin": 5.0, "s_tmax": 2.0, "noise_seed_delta": 31337,
     "hires_prompt": "a blue apple", "hires_negative_prompt": "sea",

@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from safetensors.torch import save_file
 from studio.answered.codec import decode, encode
 from studio.answered.engine import Answer, Refused
 from studio.answered.events import Failed, Finished, Stopped
+from studio.asked.branch import Branch
 from studio.asked.fields import TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.upscale import MAX_NETWORK_PIXELS, Upscale
+from studio.checkpoints.catalog import BUILT_IN, Catalog
+from studio.checkpoints.lookup import in_listing
 from studio.engine.engine import DiffusionEngine
 from studio.engine.local import LocalEngine
 from studio.picture.gallery import Gallery
+from studio.picture.infotext import read_parameters
 from studio.picture.metadata import read_png
 from tests.diffusion.published_upscalers import NewEsrgan, OldEsrgan, PublishedCompact
 from tests.engine.conftest import Calls, MakeDevice, ask, events_of, finish, outcome, pixels
@@ -156,7 +161,6 @@ def test_tiles_that_do_not_fit_into_memory_are_made_smaller(
 
 
 def test_an_upscaler_that_came_with_the_checkpoint_is_there_and_changes_no_hash(models: Path, tmp_path: Path) -> None:
-    from studio.checkpoints.catalog import BUILT_IN, Catalog
     from studio.checkpoints.hashes import weights_files
 
     folder = models / BUILT_IN
@@ -250,6 +254,67 @@ def test_a_picture_goes_through_it_between_its_two_passes(engine: DiffusionEngin
     latent = {**TWICE, "hires_upscaler": "latent"}
     without = pixels(engine, finish(engine, ask(**latent)))
     assert (pixels(engine, finish(engine, ask(**latent, upscaler_name="old-2x"))) == without).all()
+
+
+def test_the_finished_picture_is_enlarged_and_everything_else_stays(engine: DiffusionEngine) -> None:
+    plain = finish(engine, ask(seed=3, num_images_per_prompt=2))
+    large = finish(engine, ask(seed=3, num_images_per_prompt=2, upscale="Nearest-4X.safetensors"))
+    for image in range(2):
+        near = np.kron(pixels(engine, plain, image), np.ones((4, 4, 1), np.uint8))
+        assert (pixels(engine, large, image) == near).all(), "the network adds nothing to the nearest pixels"
+    info, text = large.pictures[0].info, large.pictures[0].parameters
+    assert (info["upscale"], len(str(info["upscale_hash"])), info["picture_size"]) == ("nearest-4x", 64, [256, 256])
+    assert (info["width"], info["height"]) == (64, 64)
+    assert "Size: 64x64," in text
+    assert "Hires upscaler: nearest-4x, Postprocess upscaler: nearest-4x" in text
+    assert "upscale_hash" not in plain.pictures[0].info
+    assert "pscale" not in plain.pictures[0].parameters
+    path = engine._gallery.path(large.pictures[0].id, "anna")
+    assert path is not None
+    again = read_png(path)
+    assert isinstance(again, TextToImage)
+    assert (again.upscale, again.width, again.hires_scale) == ("nearest-4x", 64, 1)
+    read = read_parameters(text)
+    assert isinstance(read, TextToImage)
+    assert (read.upscale, read.hires_scale) == ("nearest-4x", 1)
+    assert (pixels(engine, finish(engine, replace(again, num_images_per_prompt=2))) == pixels(engine, large)).all()
+
+
+def test_after_two_passes_another_upscaler_enlarges_the_picture(engine: DiffusionEngine) -> None:
+    both = ask(**TWICE, upscaler_name="old-2x", upscale="nearest-4x")
+    picture = finish(engine, both).pictures[0]
+    assert (picture.width, picture.height) == (384, 384)
+    assert picture.info["upscaler_hash"] != picture.info["upscale_hash"]
+    assert "Hires upscaler: old-2x, Postprocess upscaler: nearest-4x" in picture.parameters
+
+
+def test_automatic_is_the_upscaler_that_came_with_the_checkpoint(models: Path, tmp_path: Path) -> None:
+    save_tiny_checkpoint(models / BUILT_IN)
+    put(models / BUILT_IN / "upscaler" / "small-4x.safetensors", nothing_added(PublishedCompact(4)))
+    entries = Catalog([models]).entries()
+
+    def chosen(**values: Any) -> str:
+        request = in_listing(ask(**{"checkpoint": BUILT_IN, "upscale": "automatic", **values}), entries)
+        assert isinstance(request, TextToImage)
+        return request.upscale
+
+    assert chosen() == "small-4x"
+    assert chosen(width=256, height=256) == "small-4x"
+    assert chosen(width=264, height=256) == "none", "a large picture is large already"
+    assert chosen(hires_scale=1.5) == "none"
+    assert chosen(checkpoint="tiny") == "none"
+    assert chosen(upscale="none") == "none"
+    without = [entry for entry in entries if entry.facts.kind != "upscaler"]  # as a guest sees it who may not use it
+    assert in_listing(ask(checkpoint=BUILT_IN, upscale="automatic"), without).upscale == "none"  # type: ignore[union-attr]
+    assert TextToImage(prompt="", checkpoint="tiny").upscale == "none", "programs ask for it by name"
+
+
+def test_a_branch_has_the_size_of_its_record(engine: DiffusionEngine) -> None:
+    run = finish(engine, ask(seed=3, upscale="nearest-4x"))
+    branch = engine.branch(run.job_id, Branch(evaluation=1, guidance_scale=2.0), owner="anna")
+    picture = outcome(engine, branch, "anna")
+    assert isinstance(picture, Finished)
+    assert (picture.pictures[0].width, picture.pictures[0].info["upscale"]) == (64, "none")
 
 
 def test_the_network_sees_the_picture_of_the_first_pass(

@@ -139,6 +139,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         seed_random = gr.Button(say("seed.random"), size="sm", min_width=72, elem_id=f"{tab}-seed-random")
         seed_last = gr.Button(say("seed.last"), size="sm", min_width=90, elem_id=f"{tab}-seed-last")
     if image is None:
+        components["upscale"] = upscaler.build_finishing(engine, tab, checkpoint.name if checkpoint else None)
         with gr.Accordion(say("hires.label"), open=False, elem_classes="ls-fold") as hires:
             components |= section(tab, "hires")
             components["upscaler_name"] = upscaler.build(engine, tab, checkpoint.name if checkpoint else None)

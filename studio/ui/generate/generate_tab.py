@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from studio.answered.engine import Engine, UnknownJob
+from studio.asked.upscale import AUTOMATIC_UPSCALER
 from studio.picture.gallery import Gallery
 from studio.ui import keeping, session, watching
 from studio.ui.blocks import QUIET, WATCHING
@@ -87,6 +88,7 @@ def attach(engine: Engine, gallery: Gallery, generate_tab: GenerateTab, demo: gr
         updates[fields["vae_name"]] = vae.update(engine, checkpoint, "")
         if "upscaler_name" in fields:
             updates[fields["upscaler_name"]] = upscaler.update(engine, checkpoint, "")
+            updates[fields["upscale"]] = upscaler.update_finishing(engine, checkpoint, AUTOMATIC_UPSCALER)
         choice = next((one for one in catalog if one.name == checkpoint), None)
         updates[generate_tab.examples] = list(choice.examples[: c.MAX_EXAMPLES]) if choice is not None else []
         if fields["checkpoint"] in back:

@@ -57,6 +57,9 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
     if f.get("upscaler_name") in updates:
         checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
         updates[f["upscaler_name"]] = upscaler.update(engine, checkpoint, updates[f["upscaler_name"]])
+    if f.get("upscale") in updates:
+        checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
+        updates[f["upscale"]] = upscaler.update_finishing(engine, checkpoint, updates[f["upscale"]])
     scheduler = updates.get(f["scheduler"])
     if scheduler is not None:
         schedule = updates.get(f["noise_schedule"], "automatic")

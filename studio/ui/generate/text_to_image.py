@@ -11,6 +11,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.asked.fields import TextToImage
 from studio.asked.requests import RANDOM_SEEDS
+from studio.asked.upscale import NO_UPSCALER
 from studio.picture.gallery import Gallery
 from studio.ui import render, session, watching
 from studio.ui.blocks import FOLLOWING, WATCHING, stage
@@ -62,7 +63,11 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads, sample: Mapping[st
             typed_values["seed"] = str(secrets.randbelow(RANDOM_SEEDS))
         seed = typed_values["seed"] if seed_is_random else gr.skip()
         async for view in session.run_live(
-            engine, gallery, session.owner_of(request), TAB, lambda: parse(typed_values, request)
+            engine,
+            gallery,
+            session.owner_of(request),
+            TAB,
+            lambda: parse(typed_values | {"upscale": NO_UPSCALER}, request),
         ):
             yield view, seed
             seed = gr.skip()
