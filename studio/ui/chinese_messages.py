@@ -863,7 +863,7 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a safety checker": "安全检查器",
     "an upscaler": "放大模型",
     "an upscaler that can be used": "可用的放大模型",
-    "none, automatic, or the name of an upscaler of the models folders": "none、automatic，或模型文件夹中放大模型的名称",
+    "none, automatic, or the name of an upscaler of the models folders": "none、automatic 或放大模型的名称",
     "the name of an upscaler of the models folders, or nothing for none": "模型文件夹中放大模型的名称，留空则不使用",
     "This is an upscaler of the architecture {}. The studio reads ESRGAN, Real-ESRGAN Compact and "
     "SPAN, and this one too where the package spandrel is installed.": "这是 {1} 架构的放大模型。工作室可读取 ESRGAN、"
