@@ -39,6 +39,7 @@ BUILDS = {
     "xpu": ("xpu",),
 }
 OTHER_MEGABYTES = {"requirements.txt": 260, "requirements-dev.txt": 340}
+TESTS_FAILED = 1  # pytest's exit status when it ran to its end and a test failed
 # Engines that the browser tests run in besides Chromium: a command, and the Debian package that brings it.
 OTHER_ENGINES = {
     "Firefox": {"firefox-esr": "firefox-esr"},
@@ -257,14 +258,41 @@ def with_quiet(command: list[str]) -> list[str]:
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Everything not marked slow or gpu, browser tests included."""
+    """pytest with these arguments; without any, everything not marked slow or gpu, browser tests included, in two
+    parts. Returns the exit status of the first part that did not pass, else 0."""
     browser = find_browser() or get_browser()
     get_other_engines()
     environment = dict(os.environ)
     if browser:
         environment["STUDIO_CHROMIUM"] = browser
-    paths = arguments or ["-m", "not slow and not gpu"]
-    return run([str(environment_python()), "-m", "pytest", *paths], environment)
+    pytest = [str(environment_python()), "-m", "pytest"]
+    if arguments:
+        return run([*pytest, *arguments], environment)
+    outcomes: dict[str, int] = {}
+    for part, options in parts_of_the_suite(os.cpu_count() or 1).items():
+        outcomes[part] = run([*pytest, *options], environment)
+        if outcomes[part] not in (0, TESTS_FAILED):  # it was ended, or never began
+            break
+    print("\nThe suite: " + ", ".join(map(sentence_of, outcomes, outcomes.values())) + ".", flush=True)
+    return next((status for status in outcomes.values() if status), 0)
+
+
+def parts_of_the_suite(cores: int) -> dict[str, list[str]]:
+    """pytest's options for each part. First what may run beside other tests, in as many processes as there are cores
+    (at most four: each needs about 2 GB and a browser), a file always in one of them and the browser's files last,
+    see tests/conftest.py. Then what needs the machine for itself."""
+    processes = ["-n", str(min(cores, 4)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+    return {
+        "tests side by side": [*processes, "-m", "not slow and not gpu and not alone"],
+        "tests one at a time": ["-m", "not slow and not gpu and alone"],
+    }
+
+
+def sentence_of(part: str, status: int) -> str:
+    """What a part of the suite said."""
+    if status == 0:
+        return f"{part} passed"
+    return f"{part} failed" if status == TESTS_FAILED else f"{part} ended with status {status}"
 
 
 def find_browser() -> str | None:

@@ -32,6 +32,7 @@ FOR_OTHERS = {
     "socksio": "httpx, where the system has a SOCKS proxy",
     "accelerate": "diffusers and transformers",
     "pytest-timeout": "pytest",
+    "pytest-xdist": "start.py",
     "ruff": "make check",
     "mypy": "make check",
     "import-linter": "make check",

@@ -24,7 +24,7 @@ from studio.engine.store.store import MOST_ENDED
 from studio.picture.gallery import Gallery
 from tests.test_running import Studio
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 
 OWNER = "a" * 32
 SEEDS_APART = 1000  # between two jobs

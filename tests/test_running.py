@@ -21,8 +21,8 @@ from studio.web.process import LOCK, PREFIX, TemporaryFolder
 from tests.audit import asked, watched
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = [pytest.param(n, marks=[pytest.mark.slow] if n >= 3 else []) for n in range(20)]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+ROUNDS = [pytest.param(n, marks=[pytest.mark.slow] if n >= 2 else []) for n in range(20)]
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 
 
 def obey_sigint() -> None:

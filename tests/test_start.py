@@ -12,6 +12,9 @@ import pytest
 import start
 
 
+BY_FILE = "--dist loadfile --no-loadscope-reorder"
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """A machine without environment, browser, GPU or network; returns the list of commands start.py ran."""
@@ -151,6 +154,57 @@ def test_trouble_is_one_line_and_no_traceback(
     monkeypatch.setattr(start, "make_environment", fail)
     assert start.main([]) == 1
     assert capsys.readouterr().err.strip() == "Do this and that."
+
+
+def suite(monkeypatch: pytest.MonkeyPatch, cores: int, statuses: list[int], *arguments: str) -> tuple[list[str], int]:
+    """The arguments of each pytest that `start.py test` runs on a machine of so many cores, and its exit status.
+    `statuses`: what pytest ends with, in order."""
+    ran: list[str] = []
+
+    def run(command: list[str], environment: dict[str, str]) -> int:
+        assert command[1:3] == ["-m", "pytest"]
+        ran.append(" ".join(command[3:]))
+        return statuses[len(ran) - 1]
+
+    monkeypatch.setattr(start, "make_environment", lambda requirements, chosen: None)
+    monkeypatch.setattr(start, "find_browser", lambda: "/usr/bin/chromium")
+    monkeypatch.setattr(start, "get_other_engines", lambda: None)
+    monkeypatch.setattr(start.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(start, "run", run)
+    return ran, start.main(["test", *arguments])
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, ""), (2, f"-n 2 {BY_FILE} "), (64, f"-n 4 {BY_FILE} ")])
+def test_the_suite_runs_in_two_parts(monkeypatch: pytest.MonkeyPatch, cores: int, processes: str) -> None:
+    assert suite(monkeypatch, cores, [0, 0]) == (
+        [
+            f"{processes}-m not slow and not gpu and not alone",
+            "-m not slow and not gpu and alone",
+        ],
+        0,
+    )
+
+
+def test_arguments_for_pytest_go_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert suite(monkeypatch, 2, [5], "tests/x.py", "-k", "fox") == (["tests/x.py -k fox"], 5)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "said"),
+    [
+        ([0, 0], 0, "tests side by side passed, tests one at a time passed."),
+        ([1, 0], 1, "tests side by side failed, tests one at a time passed."),
+        ([0, 1], 1, "tests side by side passed, tests one at a time failed."),
+        ([2], 2, "tests side by side ended with status 2."),  # the person ended it: no second part
+        ([1, 4], 1, "tests side by side failed, tests one at a time ended with status 4."),
+    ],
+)
+def test_the_suite_passes_if_both_parts_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], statuses: list[int], status: int, said: str
+) -> None:
+    ran, ended_with = suite(monkeypatch, 2, statuses)
+    assert (len(ran), ended_with) == (len(statuses), status)
+    assert capsys.readouterr().out.strip() == f"The suite: {said}"
 
 
 def test_flags_reach_the_app(machine: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,10 +25,13 @@ PANELS = {
     "guidance", "schedules", "forward", "latent", "vae", "words", "attention", "branches", "runs", "architecture",
     "export",
 }  # fmt: skip
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "models" / "small-world-128" / "model_index.json").is_file(),
-    reason="the built-in model is not in models/",
-)
+pytestmark = [
+    pytest.mark.alone,  # three browsers that answer in time
+    pytest.mark.skipif(
+        not (ROOT / "models" / "small-world-128" / "model_index.json").is_file(),
+        reason="the built-in model is not in models/",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

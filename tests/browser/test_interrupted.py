@@ -15,7 +15,7 @@ from tests.browser.test_built_in_model import MODEL
 from tests.browser.test_page import generate, stage, watch_the_stage, workspace
 from tests.test_running import Studio
 
-pytestmark = pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not in models/")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not MODEL.is_file(), reason="the built-in model is not in models/")]
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_a_runs_scaling_factor_is_measured_and_exported(runs: Path) -> None:
 
 
 def test_the_checkpoint_makes_pictures_in_diffusers(runs: Path) -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(runs / "small", torch_dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(runs / "small", dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     (picture,) = pipeline("a fox", num_inference_steps=1, guidance_scale=1, width=64, height=64).images
     assert picture.size == (64, 64)

@@ -38,7 +38,7 @@ COUNT = 32
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
-    return StableDiffusionPipeline.from_pretrained(CHECKPOINT, torch_dtype=torch.float32, local_files_only=True)
+    return StableDiffusionPipeline.from_pretrained(CHECKPOINT, dtype=torch.float32, local_files_only=True)
 
 
 @pytest.fixture(scope="module")

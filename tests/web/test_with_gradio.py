@@ -156,11 +156,11 @@ def test_events_arrive_one_by_one(served: Served) -> None:
     """The second step is not made before the first has been seen."""
     with browser(served) as client:
         event = served.post(client, "stream", []).json()["event_id"]
+        served.steps.release()  # before the answer is awaited: its headers leave with the first event
         with client.stream("GET", f"{served.url}gradio_api/call/stream/{event}") as answer:
             assert answer.headers["x-accel-buffering"] == "no"
             assert answer.headers["cache-control"] == "no-cache"
             seen = []
-            served.steps.release()
             for line in answer.iter_lines():
                 if line.startswith("data: [") and len(seen) < 3:
                     seen.append(json.loads(line.removeprefix("data: "))[0])
