@@ -208,25 +208,28 @@ def test_schedulers_that_cannot_run_them_are_refused_by_name(kind: str, loaded: 
         lane_of(loaded[kind], "euler", "ays")
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_scheduler_goes_on_in_the_middle(kind: str, loaded: dict[str, Components]) -> None:
-    components = loaded[kind]
-    for first, second in itertools.permutations(able(PREDICTIONS[kind]), 2):
-        for noise_schedule in (None, "karras", "simple"):
-            lane = lane_of(components, first)
-            call = lane.call()
-            lane.advance(call.sample * 0.3)
-            own = lane.schedule
-            switch = switch_at(own, 1, second, noise_schedule, components.scheduler_config, components.family)  # type: ignore[arg-type]
-            lane.switch_scheduler(switch)
-            assert lane.schedule.levels[1].sigma == pytest.approx(own.levels[1].sigma, rel=1e-4)
-            if noise_schedule is None:
-                assert [v.sigma for v in lane.schedule.levels[1:]] == pytest.approx(
-                    [v.sigma for v in own.levels[1:]], rel=1e-3
-                )
-            rest = run(components, lane)
-            assert [e.index for e in rest] == [1, 2, 3, 4]
-            assert torch.isfinite(lane.latents).all()
+def test_another_scheduler_goes_on_in_the_middle(kind: str, whole: bool, loaded: dict[str, Components]) -> None:
+    """Every pair of schedulers; `whole`: each pair with every noise schedule, else with one of them in turn."""
+    components, noise_schedules = loaded[kind], (None, "karras", "simple")
+    pairs = list(itertools.permutations(able(PREDICTIONS[kind]), 2))
+    turns = zip(pairs, itertools.cycle(noise_schedules))
+    for (first, second), noise_schedule in itertools.product(pairs, noise_schedules) if whole else turns:
+        lane = lane_of(components, first)
+        call = lane.call()
+        lane.advance(call.sample * 0.3)
+        own = lane.schedule
+        switch = switch_at(own, 1, second, noise_schedule, components.scheduler_config, components.family)  # type: ignore[arg-type]
+        lane.switch_scheduler(switch)
+        assert lane.schedule.levels[1].sigma == pytest.approx(own.levels[1].sigma, rel=1e-4)
+        if noise_schedule is None:
+            assert [v.sigma for v in lane.schedule.levels[1:]] == pytest.approx(
+                [v.sigma for v in own.levels[1:]], rel=1e-3
+            )
+        rest = run(components, lane)
+        assert [e.index for e in rest] == [1, 2, 3, 4]
+        assert torch.isfinite(lane.latents).all()
 
 
 def test_the_latents_of_playground_have_mean_and_standard_deviation(loaded: dict[str, Components]) -> None:
