@@ -11,7 +11,6 @@ import pytest
 
 import start
 
-
 BY_FILE = "--dist loadfile --no-loadscope-reorder"
 
 
