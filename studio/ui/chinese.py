@@ -432,6 +432,7 @@ CHINESE: Mapping[str, str] = {
     "viewer.intro": "逐次计算 (evaluation) 来看一次运行：网络拿到了什么，从中看出什么图像，又把什么当作噪声。",
     "viewer.run": "运行",
     "viewer.last": "显示上次运行",
+    "viewer.settings": "模型、步数、引导、调度器、种子、尺寸",
     "viewer.empty": "还没有运行。输入提示词并点“运行”，或者先生成一张图像。",
     "viewer.waiting": "正在等待第一次计算…",
     "viewer.interrupted": "这次运行期间工作室或其引擎退出了，其记录已丢失。请重新运行再查看。",
@@ -443,6 +444,7 @@ CHINESE: Mapping[str, str] = {
     "{height}）没有记录。",
     "viewer.kept.attention": "这次运行很大：每 {every} 次计算只保留一次的注意力。",
     "viewer.no_prompt": "（无提示词）",
+    "viewer.fact.sample": "示例",
     "viewer.fact.seed": "种子 {seed}",
     "viewer.fact.guidance": "引导 {guidance}",
     # ---- frame and way

@@ -72,8 +72,8 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
                 picture_first = image_to_image.build(engine, gallery, uploads)
             with gr.Tab(say("tab.inpaint"), id=inpaint.TAB) as mask_tab:
                 mask_first = inpaint.build(engine, gallery, uploads)
-            with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB):
-                viewer = noise_viewer.build(engine, gallery, demo)
+            with gr.Tab(say("tab.noise_viewer"), id=noise_viewer.TAB) as viewing:
+                viewer, viewed_checkpoint = noise_viewer.build(engine, gallery, demo)
             with gr.Tab(say("tab.compare"), id=compare_form.TAB) as comparing:
                 comparison = compare_tab.build(engine, gallery, uploads)
             with gr.Tab(say("tab.library"), id=library_tab.TAB):
@@ -107,8 +107,9 @@ def build(engine: Engine, gallery: Gallery, uploads: Uploads | None = None) -> t
 
         outputs = [status, timer, *(one.controls.generate for one in generate_tabs)]
         gr.on([timer.tick, demo.load], tick, None, outputs, **QUIET)
-        pickers = [one.controls.fields["checkpoint"] for one in generate_tabs] + [comparison.fields["checkpoint"]]
-        tabs_with_one = (words_tab, picture_tab, mask_tab, comparing)
+        pickers = [one.controls.fields["checkpoint"] for one in generate_tabs]
+        pickers += [comparison.fields["checkpoint"], viewed_checkpoint]
+        tabs_with_one = (words_tab, picture_tab, mask_tab, comparing, viewing)
         picker.attach(engine, list(zip(tabs_with_one, pickers)), tick, outputs)
     put_off_one_function_per_event(demo)
     # Admission is the engine's, and how fast calls come is limited before them (studio/web/rates.py).

@@ -445,6 +445,7 @@ _ENGLISH: Mapping[str, str] = {
     " it took for noise.",
     "viewer.run": "Run",
     "viewer.last": "Show the last run",
+    "viewer.settings": "Model, steps, guidance, scheduler, seed, size",
     "viewer.empty": "No run yet. Type a prompt and press Run, or make a picture first.",
     "viewer.waiting": "Waiting for the first evaluation…",
     "viewer.interrupted": "The studio or its engine ended while this run was made, and its record is lost. Run it"
@@ -463,6 +464,7 @@ _ENGLISH: Mapping[str, str] = {
     ),
     "viewer.kept.attention": "This run is large: attention is kept for one evaluation in {every}.",
     "viewer.no_prompt": "(no prompt)",
+    "viewer.fact.sample": "a sample",
     "viewer.fact.seed": "seed {seed}",
     "viewer.fact.guidance": "guidance {guidance}",
     # ---- frame and way

@@ -44,6 +44,7 @@ def test_a_panel_that_fails_says_so_in_its_place(page: Page, studio: Studio) -> 
     act = """
       const panel = modules["viewer/static/panels.js"].PANELS.find((one) => one.name === "timeline");
       panel.build = () => { throw new Error("broken on purpose"); };"""
+    page.route("**/sample.safetensors", lambda route: route.abort())  # a viewer without it says that there is no run
     serve(page, studio, assets.source(assets.PAGE) + act)
     page.get_by_role("tab", name="Noise viewer").click()
     expect(page.locator(".ls-viewer .ls-broken")).to_have_text(say("viewer.panel.failed"))

@@ -98,13 +98,19 @@ def test_a_run_is_moved_through_in_the_noise_viewer_with_the_network_idle(visito
 def test_the_viewer_runs_a_prompt_of_its_own_and_grows_while_it_runs(visitor: Visitor) -> None:
     page = visitor()
     page.get_by_role("tab", name="Noise viewer").click()
-    expect(page.locator(".ls-empty-note")).to_contain_text("No run yet.")
-    page.locator("#noise_viewer-prompt input, #noise_viewer-prompt textarea").fill("slow lantern")
-    page.get_by_role("button", name="Run", exact=True).click()
     where = page.locator(".ls-where")
-    expect(where).to_have_text(re.compile(r"Evaluation [2-8] of 25"), timeout=15_000)
-    expect(where).to_have_text("Evaluation 25 of 25", timeout=30_000)
+    expect(page.locator(".ls-run-facts")).to_contain_text("a sample · small-world-128 · seed 7")  # until there is a run
+    expect(where).to_have_text("Evaluation 11 of 25")
+    page.locator("#noise_viewer-prompt input, #noise_viewer-prompt textarea").fill("slow lantern")
+    page.get_by_role("button", name="Model, steps, guidance").click()
+    page.locator("#noise_viewer-num_inference_steps input[type=number]").fill("24")
+    page.locator("#noise_viewer-seed :is(input, textarea)").fill("12")
+    page.locator("#noise_viewer-seed :is(input, textarea)").blur()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(where).to_have_text(re.compile(r"Evaluation [2-8] of 24"), timeout=15_000)
+    expect(where).to_have_text("Evaluation 24 of 24", timeout=30_000)
     expect(page.locator(".ls-run")).to_have_text("slow lantern")
+    expect(page.locator(".ls-run-facts")).to_contain_text("seed 12")
 
 
 def test_the_viewer_shows_the_last_run_when_its_tab_is_opened(visitor: Visitor) -> None:

@@ -188,7 +188,7 @@ def test_words_are_tokens_and_their_attention_adds_up_to_all_of_it(viewer: Page)
 def test_schedules_are_compared_before_anything_is_run(visitor: Visitor, url: str) -> None:  # noqa: F811
     page = visitor(url=url, width=1440, height=900)
     page.get_by_role("tab", name="Noise viewer").click()
-    expect(page.locator(".ls-empty-note")).to_be_visible()
+    expect(page.locator(".ls-run-facts")).to_contain_text("a sample")
     page.get_by_role("button", name="Expert").click()
     page.get_by_role("tab", name="Schedules").click()
     panel = page.get_by_role("tabpanel", name="Schedules")

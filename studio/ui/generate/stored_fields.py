@@ -49,7 +49,7 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
         value = stored_values.get(name)
         if name == "checkpoint" and isinstance(value, str):  # perhaps by another spelling of its name
             value = listed_name(value, [checkpoint.name for checkpoint in engine.catalog()])
-        if name in stored_values and _is_allowed(engine, name, value):
+        if name in stored_values and is_allowed(engine, name, value):
             updates[f[name]] = value
     if updates.keys() & {f["vae_name"], f["checkpoint"]}:  # a checkpoint without a VAE's name has its own
         checkpoint = updates.get(f["checkpoint"], f["checkpoint"].value)
@@ -73,7 +73,7 @@ def restore(engine: Engine, controls: Controls, stored_values: object) -> dict[A
     return updates
 
 
-def _is_allowed(engine: Engine, name: str, value: object) -> bool:
+def is_allowed(engine: Engine, name: str, value: object) -> bool:
     """Whether a field may have a value. Pairs that do not fit are reported by the next Generate."""
     if name == "checkpoint":
         return value in {c.name for c in engine.catalog()}

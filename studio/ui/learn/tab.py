@@ -18,7 +18,6 @@ from studio.ui.viewer.ask_field import ask_field
 
 TAB = "learn"
 PANELS = ("timeline", "panes", "architecture", "forward", "latent", "vae", "attention", "guidance")
-RECORD, PICTURE = "sample.safetensors", "sample.png"  # made by training/make_sample.py
 
 
 def build(engine: Engine, gallery: Gallery) -> None:
@@ -34,7 +33,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
             **noise_viewer.props(PANELS),
             learn=words("learn"),
             machine=words("machine"),
-            sample={"record": f"/studio-static/{RECORD}", "picture": f"/studio-static/{PICTURE}"},
+            sample=noise_viewer.SAMPLE,
             elem_id=f"{TAB}-chapters",
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
@@ -26,6 +26,7 @@ from studio.ui import keeping, render, session
 from studio.ui.blocks import QUIET, WATCHING, html_block
 from studio.ui.generate.widgets import locked_values
 from studio.ui.text import VIEWER_CAPTIONS, in_every_language, say, words
+from studio.ui.viewer import run_settings
 from studio.ui.viewer.ask_field import ask_field
 
 TAB = "noise_viewer"
@@ -50,6 +51,8 @@ PANELS = (
     "export",
 )
 RUNS = 12  # to choose from
+# Where a first visit finds its run and its picture, which training/make_sample.py makes
+SAMPLE = {"record": "/studio-static/sample.safetensors", "picture": "/studio-static/sample.png"}
 EMPTY: dict[str, Any] = {
     "job": None,
     "image": 0,
@@ -62,24 +65,27 @@ EMPTY: dict[str, Any] = {
 }
 
 
-def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
-    """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to."""
-    with gr.Column(elem_classes="ls-viewer-tab"):
+def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> tuple[gr.HTML, gr.Dropdown]:
+    """Draw the tab and connect it. Returns the viewer, for other tabs to send a run to, and the field of the
+    checkpoint."""
+    with gr.Column(elem_classes="ls-viewer-tab", elem_id=f"{TAB}-workspace"):
         with gr.Row(elem_classes="ls-ask"):
             prompt = ask_field(TAB)
             run = gr.Button(say("viewer.run"), variant="primary", elem_id=f"{TAB}-run", min_width=96)
             last = gr.Button(say("viewer.last"), elem_id=f"{TAB}-last", min_width=120)
+        fields = {"prompt": prompt} | run_settings.build(engine, TAB)
         html_block("comparedRun")  # a line of the sheet of a picture's settings
         show = html_block(
             "viewer",
             value=EMPTY,
             events=("seen", "look", "denoise"),
             **props(PANELS),
+            sample=SAMPLE,
             elem_id=f"{TAB}-viewer",
         )
 
-    async def start(prompt: str, request: gr.Request) -> AsyncIterator[Any]:
-        ask = {"prompt": prompt, "checkpoint": _checkpoint(engine)}
+    async def start(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[Any]:
+        ask = run_settings.typed_values(fields, values)
         async for view in follow(engine, gallery, session.owner_of(request), lambda: TextToImage.parse(ask)):
             yield view
 
@@ -93,15 +99,14 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
     async def show_newest(event: gr.EventData, request: gr.Request) -> Any:
         return {**await newest(request), "request_count": event._data.get("request_count")}
 
-    def prompt_back(stored: object, _: gr.Request) -> dict[Any, Any]:
-        text = stored.get("prompt") if isinstance(stored, Mapping) else None
-        return {prompt: text} if isinstance(text, str) else {}
+    def back(stored: object, _: gr.Request) -> dict[Any, Any]:
+        return run_settings.back(engine, fields, stored)
 
-    prompt.change(**keeping.keeper(STORAGE, {"prompt": prompt}))
-    keeping.restore(demo, STORAGE, {"prompt": prompt}, [], prompt_back)
+    gr.on([field.change for field in fields.values()], **keeping.keeper(STORAGE, fields))
+    keeping.restore(demo, STORAGE, fields, [], back)
     # "multiple", since Gradio's "once" ignores a click that comes before the end of the last run has arrived. What is
     # asked for twice in a moment is one run (run_follower.js, forward.js).
-    gr.on([run.click, prompt.submit], start, [prompt], [show], trigger_mode="multiple", **WATCHING)
+    gr.on([run.click, prompt.submit], start, set(fields.values()), [show], trigger_mode="multiple", **WATCHING)
     last.click(newest, None, [show], **QUIET)
     show.seen(show_newest, None, [show], **QUIET)
 
@@ -117,7 +122,7 @@ def build(engine: Engine, gallery: Gallery, demo: gr.Blocks) -> gr.HTML:
             yield view
 
     show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
-    return show
+    return show, fields["checkpoint"]
 
 
 async def follow(

@@ -10,6 +10,7 @@ import { Decodings } from "../../viewer/static/decoded.js";
 import { Painter } from "../../viewer/static/painter.js";
 import { PANELS } from "../../viewer/static/panels.js";
 import { Record } from "../../viewer/static/record.js";
+import { sampleRecord } from "../../viewer/static/sample.js";
 import { FIGURES } from "./figures.js";
 import { plane } from "./plane.js";
 
@@ -270,13 +271,10 @@ export function learn({ element, props, watch, trigger }) {
   async function begin() {
     open("why");
     try {
-      const [bytes, picture] = await Promise.all([file(props.sample.record), file(props.sample.picture)]);
+      const record = await sampleRecord(props.sample);
       if (shared.own) return;
-      const record = new Record("sample", 0);
-      record.take(await bytes.arrayBuffer());
-      record.isSample = true;
       shared.record = record;
-      shared.file = record.file = new File([await picture.blob()], "sample.png", { type: "image/png" });
+      shared.file = record.file;
       tellOf(record.run.prompt);
       illustrate(props.sample.picture);
       current.context.index = record.evaluations.length - 1;
@@ -284,11 +282,6 @@ export function learn({ element, props, watch, trigger }) {
       shown.textContent = say("absent");
     }
     current.draw();
-  }
-  async function file(address) {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error(String(answer.status));
-    return answer;
   }
 
   /** The run's own pictures and the blocks of its checkpoint in the drawing. */

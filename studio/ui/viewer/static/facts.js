@@ -17,9 +17,9 @@ export function recordingNote(record, index, say) {
   ]);
 }
 
-/** Checkpoint, seed, schedulers and guidance scale of a run, in one line. */
-export function factsOf(run, say, schedules) {
-  const facts = [];
+/** Whether a run is the sample's, and its checkpoint, seed, schedulers and guidance scale, in one line. */
+export function factsOf({ run, isSample }, say, schedules) {
+  const facts = isSample ? [say("fact.sample")] : [];
   if (run.checkpoint) facts.push(run.checkpoint);
   if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
   // One scheduler, or several with the evaluation where each began.

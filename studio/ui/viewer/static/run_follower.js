@@ -3,8 +3,10 @@
 import { runAnnouncer } from "../../static/announcements.js";
 import { fieldIn, h, isVisible, repeats } from "../../static/elements.js";
 import { Record } from "./record.js";
+import { sampleRecord } from "./sample.js";
 
 const POLL = 200; // ms between looks at a growing record
+const SAMPLE_START = 0.4; // the share of the sample's run at which it opens: shapes are there, and noise is left
 
 /** `player`: of player.js. `empty` says why there is nothing to see. */
 export function runFollower({ context, viewer, player, empty }) {
@@ -15,6 +17,7 @@ export function runFollower({ context, viewer, player, empty }) {
   const announceRun = runAnnouncer();
   const requestedJobs = new Set(); // the jobs that this viewer has asked for, the newest last
   let chosenRun = null; // a run that was chosen in the viewer; it stays until the server sends another
+  let sample = null; // a promise of the sample's record, from the moment in which a visitor without a run comes
 
   /** Opens another run of this visitor: a branch, or an earlier one. */
   function open(job, image) {
@@ -49,6 +52,13 @@ export function runFollower({ context, viewer, player, empty }) {
     state.follow = index >= record.evaluations.length - 1;
     follow();
   }
+  /** Shows the sample's run to a visitor who has none. Without its files the viewer stays empty. */
+  async function openSample() {
+    sample ??= sampleRecord(props.sample).catch(() => null);
+    const record = await sample;
+    if (!record || value().job || !isVisible(viewer)) return;
+    openRecord(record, state.start ?? Math.floor(SAMPLE_START * record.evaluations.length));
+  }
   /** Puts a record into the viewer. */
   function put(record) {
     // The file that stands for the sample's picture leaves with the sample.
@@ -80,6 +90,8 @@ export function runFollower({ context, viewer, player, empty }) {
     empty.replaceChildren(
       run.message || (run.job ? say("waiting") : h("span", {}, h("strong", {}, say("intro")), say("empty"))),
     );
+    // An answer without a run and without a message: this visitor has none.
+    if (!run.job && run.request_count !== undefined && !run.message && props.sample) openSample();
     if (!run.job || !isVisible(viewer)) return context.draw();
     let record = context.record;
     if (!record || record.job !== run.job || record.image !== (run.image || 0)) {

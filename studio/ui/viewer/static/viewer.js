@@ -296,7 +296,7 @@ export function viewer({ element, props, watch, trigger }) {
     recordingLine.textContent = recordingNote(record, context.index, say);
     recordingLine.hidden = !recordingLine.textContent;
     title.textContent = record.run.prompt || say("no_prompt");
-    facts.textContent = factsOf(record.run, say, props.noise_schedules);
+    facts.textContent = factsOf(record, say, props.noise_schedules);
     // Said when a person moves; not evaluation after evaluation while a run grows or plays
     where.setAttribute("aria-live", player.playing() || (state.follow && !record.ended) ? "off" : "polite");
     where.textContent = say("evaluation", { index: context.index + 1, total });
