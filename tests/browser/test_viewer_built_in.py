@@ -189,6 +189,18 @@ def test_schedules_are_compared_before_anything_is_run(visitor: Visitor, url: st
     page = visitor(url=url, width=1440, height=900)
     page.get_by_role("tab", name="Noise viewer").click()
     expect(page.locator(".ls-run-facts")).to_contain_text("a sample")
+    machine = page.locator("#noise_viewer-viewer .ls-machine")
+    expect(machine).to_contain_text("4×16×16")  # of the loaded model
+    expect(machine).to_have_attribute("data-begin", "noise")
+    drawn_lines = {name: machine.locator(f".ls-machine-{name}").count() for name in ("block", "time", "way", "skip")}
+    # Arrows between seven blocks, t into each from its rail, a skip for each way down
+    assert drawn_lines == {"block": 7, "time": 8, "way": 6, "skip": 3}
+    expect(machine.locator(".ls-machine-diamond")).to_have_count(3)  # where the words go in
+    machine.locator("[data-part=decoder]").click()
+    expect(page.get_by_role("tab", name="VAE")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("button", name="Hide the drawing").click()
+    expect(machine).to_be_hidden()
+    page.get_by_role("button", name="Beginner").click()
     page.get_by_role("button", name="Expert").click()
     page.get_by_role("tab", name="Schedules").click()
     panel = page.get_by_role("tabpanel", name="Schedules")

@@ -195,6 +195,8 @@ def test_a_run_from_a_picture_is_rewound_after_its_end(engine: DiffusionEngine) 
     )
     job = made(engine, request)
     assert same(recording(engine, branched(engine, job, 2)), recording(engine, job))
+    # The viewer's drawing begins where the run did.
+    assert header(engine.record(job, owner=OWNER))["kind"] == "image_to_image"
 
 
 def test_guidance_can_be_taken_away_and_come_back(engine: DiffusionEngine) -> None:

@@ -413,6 +413,7 @@ def test_hires_is_one_job_of_two_passes_with_previews_throughout(engine: Diffusi
     assert (picture.width, picture.height) == (96, 96)
     assert len(picture.filmstrip) == 7
     recorded = Replay(engine.record(finished.job_id, owner="anna")).run
+    assert recorded["kind"] == "text_to_image"
     assert (recorded["total"], recorded["width"]) == (4, 64), "the viewer looks at the first pass, and says so"
     assert recorded["second_pass"] == {"width": 96, "height": 96, "steps": 3, "strength": 0.5}
     assert "Hires upscale: 1.5, Hires steps: 6, Hires upscaler: " in picture.parameters

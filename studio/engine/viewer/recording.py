@@ -183,6 +183,7 @@ def run_facts(run: Run, image: int, components: Components) -> dict[str, object]
     return {
         "format": 2,
         "total": run.total,
+        "kind": resolved.request.kind,
         "steps": steps,
         **resolved.recorded_fields(),
         "scheduler_label": SCHEDULERS[resolved.scheduler].label,

@@ -32,7 +32,6 @@ def build(engine: Engine, gallery: Gallery) -> None:
             events=("denoise",),
             **noise_viewer.props(PANELS),
             learn=words("learn"),
-            machine=words("machine"),
             sample=noise_viewer.SAMPLE,
             elem_id=f"{TAB}-chapters",
         )

@@ -34,7 +34,7 @@ const WIDE = {
     noising: [290, 56, 366, 64],
     noise: [684, 64, 48, 48],
     unet: [322, 158, 396, 196],
-    time: [734, 204, 44, 34],
+    time: [738, 181, 44, 34],
     guidance: [286, 178, 0, 0],
     steps: [322, 366, 396, 28],
     clean: [216, 232, 48, 48],
@@ -48,52 +48,56 @@ const WIDE = {
     latents: "M 168 88 H 212",
     noising: "M 266 88 H 286",
     noise: "M 658 88 H 680",
-    unet: "M 708 114 V 154",
+    unet: "M 708 130 V 154",
     clean: "M 318 256 H 268",
     decoder: "M 212 256 H 170",
     output: "M 102 256 H 82",
     text_encoder: "M 883 118 V 152",
     attention: "M 883 218 V 336 H 722",
-    time: "M 734 221 H 722",
+    time: "M 738 198 H 722",
   },
-  loop: "M 300 262 V 384 H 740 V 262 H 722",
+  begins: { noise: [676, 50, "end"], picture: [50, 146, "middle"] },
+  context: [892, 272],
+  loop: "M 300 256 V 384 H 740 V 262 H 722",
   steps: [520, 380],
   guidance: [230, 322, 62, 40],
 };
 const NARROW = {
-  size: [352, 640],
-  panels: { pixels: [2, 2, 130, 92], latent: [2, 100, 348, 342], conditions: [2, 450, 348, 84] },
+  size: [352, 660],
+  panels: { pixels: [2, 2, 138, 92], latent: [2, 100, 348, 362], conditions: [2, 470, 348, 84] },
   boxes: {
-    picture: [10, 28, 44, 44],
-    encoder: [76, 24, 46, 54],
+    picture: [18, 28, 44, 44],
+    encoder: [84, 24, 46, 54],
     latents: [12, 126, 38, 38],
     noising: [70, 118, 214, 52],
     noise: [304, 126, 38, 38],
-    unet: [10, 196, 332, 186],
-    time: [296, 340, 40, 30],
-    steps: [64, 394, 190, 40],
-    clean: [12, 396, 38, 38],
-    prompt: [10, 474, 120, 50],
-    text_encoder: [170, 470, 120, 58],
-    decoder: [76, 566, 46, 54],
-    output: [152, 570, 44, 44],
+    unet: [10, 196, 326, 186],
+    time: [288, 203, 40, 24],
+    steps: [64, 404, 190, 40],
+    clean: [12, 404, 38, 38],
+    prompt: [10, 494, 120, 50],
+    text_encoder: [170, 490, 120, 58],
+    decoder: [76, 586, 46, 54],
+    output: [152, 590, 44, 44],
   },
   arrows: {
-    encoder: "M 56 50 H 73",
-    latents: "M 99 80 V 108 H 31 V 122",
+    encoder: "M 64 50 H 81",
+    latents: "M 132 51 H 137 V 107 H 18 V 123",
     noising: "M 52 145 H 67",
     noise: "M 286 145 H 301",
-    unet: "M 323 166 V 193",
-    clean: "M 31 384 V 393",
-    decoder: "M 6 415 H 4 V 593 H 73",
-    output: "M 124 593 H 149",
-    text_encoder: "M 132 499 H 167",
-    attention: "M 292 499 H 346 V 330 H 340",
-    time: "M 316 340 V 338",
+    unet: "M 323 181 V 193",
+    clean: "M 18 384 V 401",
+    decoder: "M 10 423 H 5 V 613 H 73",
+    output: "M 124 613 H 149",
+    text_encoder: "M 132 519 H 167",
+    attention: "M 292 519 H 346 V 360 H 339",
+    time: "M 308 227 V 235",
   },
-  loop: "M 60 384 V 390 H 266 V 384",
-  steps: [159, 410],
-  guidance: [262, 398, 76, 36],
+  begins: { noise: [290, 114, "end"], picture: [150, 54, "start"] },
+  context: [298, 512],
+  loop: "M 64 384 V 422 H 254 V 386",
+  steps: [159, 424],
+  guidance: [262, 406, 76, 36],
 };
 const ROOM_FOR_WIDE = 720; // px of width from which the wide arrangement is readable
 // Until the checkpoint has answered: three levels with attention in the lower two.
@@ -107,32 +111,38 @@ const USUAL = [
   { place: "up", cross_attentions: 0 },
 ];
 
+let count = 0; // of the drawings
+
 /** `words`: the texts under `machine`. pick(name) is called with a chosen part; without it the drawing only shows.
     Returns `element` and
     light(names): marks parts; an empty list marks none.
     fit(answer): draws the blocks and shapes of a checkpoint (the answer to the question `architecture`).
     show({picture, latents, noise, clean, output}): data URLs or addresses of pictures at their places.
+    begin(name): where a run begins, "noise" or "picture"; what it leaves out is pale. null: all of it is in use.
     count(steps): how many steps the loop has. */
 export function machine({ words, pick = null }) {
   const say = (key, values) => fill(words[key], values);
+  const tipId = `ls-machine-tip-${++count}`; // a page may have several drawings
   const element = svg("svg", { class: "ls-machine", role: "group", "aria-label": say("label") });
   let layout = null;
   let lit = [];
   let answer = null;
   let pictures = {};
   let steps = null;
+  let beginning = null;
 
   function draw() {
     const focused = element.contains(document.activeElement) ? document.activeElement.dataset.part : null;
     element.setAttribute("viewBox", `0 0 ${layout.size.join(" ")}`);
     element.dataset.layout = layout === WIDE ? "wide" : "narrow";
     const tip = svg("defs");
-    const marker = svg("marker", { id: "ls-machine-tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6 });
+    const marker = svg("marker", { id: tipId, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6 });
     marker.setAttribute("markerHeight", 6);
     marker.setAttribute("orient", "auto-start-reverse");
     marker.append(svg("path", { d: "M 0 0 L 8 4 L 0 8 z", class: "ls-machine-tip" }));
     tip.append(marker);
-    element.replaceChildren(tip, ...panels(), ...arrows(), ...MACHINE_PARTS.map(part));
+    element.dataset.begin = beginning ?? "";
+    element.replaceChildren(tip, ...panels(), ...arrows(), ...MACHINE_PARTS.map(part), ...beginningMark());
     light(lit);
     if (focused) element.querySelector(`[data-part="${focused}"]`)?.focus();
   }
@@ -148,17 +158,26 @@ export function machine({ words, pick = null }) {
 
   function arrows() {
     const lines = Object.entries(layout.arrows).map(([name, d]) =>
-      svg("path", { d, class: "ls-machine-arrow", "data-to": name, "marker-end": "url(#ls-machine-tip)" }),
+      svg("path", { d, class: "ls-machine-arrow", "data-to": name, "marker-end": `url(#${tipId})` }),
     );
     lines.push(
       svg("path", {
         d: layout.loop,
         class: "ls-machine-arrow ls-machine-loop",
         "data-to": "steps",
-        "marker-end": "url(#ls-machine-tip)",
+        "marker-end": `url(#${tipId})`,
       }),
     );
     return lines;
+  }
+
+  /** Where the run begins, in words beside the ring. */
+  function beginningMark() {
+    if (!beginning) return [];
+    const [x, y, anchor] = layout.begins[beginning];
+    const text = svg("text", { x, y, class: "ls-machine-begin" }, say(`word.begin.${beginning}`));
+    text.style.textAnchor = anchor;
+    return [text];
   }
 
   /** One part: what it is called, its drawing, and how it is chosen. */
@@ -179,6 +198,14 @@ export function machine({ words, pick = null }) {
     return group;
   }
 
+  /** The letters of a part; what follows "_" is an index, up to a bracket. */
+  function symbol(attributes, name) {
+    const [letter, index, rest = ""] = say(`symbol.${name}`).split(/_([^(]+)/);
+    const text = svg("text", attributes, letter);
+    if (index) text.append(svg("tspan", { dy: 4, class: "ls-machine-index" }, index), svg("tspan", { dy: -4 }, rest));
+    return text;
+  }
+
   /** A picture or latents: a square with its symbol and shape under it. */
   function datum([x, y, width, height], name) {
     const shape = shapeOf(name);
@@ -194,7 +221,7 @@ export function machine({ words, pick = null }) {
           class: "ls-pixels",
         }),
       );
-    parts.push(svg("text", { x: x + width / 2, y: y - 6, class: "ls-machine-symbol" }, say(`symbol.${name}`)));
+    parts.push(symbol({ x: x + width / 2, y: y - 6, class: "ls-machine-symbol" }, name));
     if (shape) parts.push(svg("text", { x: x + width / 2, y: y + height + 13, class: "ls-machine-small" }, shape));
     return parts;
   }
@@ -215,16 +242,15 @@ export function machine({ words, pick = null }) {
         d: `M ${x} ${y + l} L ${x + width} ${y + r} V ${y + height - r} L ${x} ${y + height - l} Z`,
         class: "ls-machine-box",
       }),
-      svg("text", { x: x + width / 2, y: y + height / 2 + 6, class: "ls-machine-letter" }, say(`symbol.${name}`)),
+      symbol({ x: x + width / 2, y: y + height / 2 + 6, class: "ls-machine-letter" }, name),
       svg("text", { x: x + width / 2, y: y + height + 13, class: "ls-machine-small" }, say(`word.${name}`)),
     ];
   }
 
   function box([x, y, width, height], name) {
-    const symbol = say(`symbol.${name}`);
     return [
       svg("rect", { x, y, width, height, rx: 8, class: "ls-machine-box" }),
-      svg("text", { x: x + width / 2, y: y + height / 2 - 2, class: "ls-machine-letter" }, symbol),
+      symbol({ x: x + width / 2, y: y + height / 2 - 2, class: "ls-machine-letter" }, name),
       svg("text", { x: x + width / 2, y: y + height / 2 + 15, class: "ls-machine-small" }, say(`word.${name}`)),
     ];
   }
@@ -274,6 +300,8 @@ export function machine({ words, pick = null }) {
     // Data runs to the left in the wide arrangement, as the latents do there.
     const middle = (k) => (layout === WIDE ? x + width - (k + 0.5) * gap : x + (k + 0.5) * gap);
     const tall = (k) => Math.max(18, (height - 96) * 0.72 ** depths[k]);
+    const side = (layout === WIDE ? -wide : wide) / 2; // from the middle of a block to the edge at which data leaves it
+    const line = (d, name) => svg("path", { d, class: name, "marker-end": `url(#${tipId})` });
     const parts = [
       svg("rect", { x, y, width, height, rx: 10, class: "ls-machine-box" }),
       svg("text", { x: x + width / 2, y: y + 17, class: "ls-machine-letter" }, say("symbol.unet")),
@@ -282,16 +310,11 @@ export function machine({ words, pick = null }) {
       if (block.place !== "down") return;
       const other = all.length - 1 - k;
       const at = base - Math.min(tall(k), tall(other)) + 6;
-      parts.push(
-        svg("path", {
-          d: `M ${middle(k)} ${at} H ${middle(other)}`,
-          class: "ls-machine-skip",
-        }),
-      );
+      parts.push(line(`M ${middle(k) + side} ${at} H ${middle(other) - side}`, "ls-machine-skip"));
     });
     all.forEach((_block, k) => {
       if (k < all.length - 1)
-        parts.push(svg("path", { d: `M ${middle(k)} ${base - 8} H ${middle(k + 1)}`, class: "ls-machine-way" }));
+        parts.push(line(`M ${middle(k) + side} ${base - 8} H ${middle(k + 1) - side}`, "ls-machine-way"));
     });
     all.forEach((block, k) => {
       parts.push(
@@ -306,32 +329,54 @@ export function machine({ words, pick = null }) {
         }),
       );
     });
-    parts.push(svg("text", { x: x + 12, y: y + 36, class: "ls-machine-small ls-machine-left" }, say("word.skips")));
-    attended = all.map((block, k) => ({ x: middle(k), cross: block.cross_attentions > 0 })).filter((one) => one.cross);
-    floor = base;
+    // Between two of the ways of t, above the outermost skip
+    const center = (middle(downs) + middle(downs + 1)) / 2;
+    parts.push(svg("text", { x: center, y: base - tall(0) + 2, class: "ls-machine-small" }, say("word.skips")));
+    blockPlaces = all.map((block, k) => ({
+      x: middle(k),
+      top: base - tall(k),
+      floor: base,
+      isAttended: block.cross_attentions > 0,
+    }));
     return parts;
   }
-  let attended = []; // where the blocks stand that look at the words
-  let floor = 0;
+  let blockPlaces = []; // where the blocks stand, and which of them look at the words
 
   /** The words on their way into every block that attends to them. */
   function attention() {
     const [x, y, width, height] = layout.boxes.unet;
     const rail = y + height - (layout === WIDE ? 18 : 22);
     const parts = [svg("path", { d: `M ${x + 12} ${rail} H ${x + width - 4}`, class: "ls-machine-rail" })];
-    for (const { x: at } of attended)
+    for (const { x: at, floor } of blockPlaces.filter((one) => one.isAttended))
       parts.push(
         svg("path", { d: `M ${at} ${rail} V ${floor - 2}`, class: "ls-machine-rail" }),
         svg("path", { d: `M ${at} ${floor - 11} l 6 6 l -6 6 l -6 -6 z`, class: "ls-machine-diamond" }),
       );
+    const [left, baseline] = layout.context;
     parts.push(
       svg("text", { x: x + 14, y: rail + 13, class: "ls-machine-small ls-machine-left" }, say("word.attention")),
+      symbol({ x: left, y: baseline, class: "ls-machine-symbol ls-machine-left" }, "context"),
     );
     return parts;
   }
 
+  /** t, and its way into every block. */
   function time([x, y, width, height]) {
+    const [left, above, across] = layout.boxes.unet;
+    const rail = above + 40;
+    const xs = blockPlaces.map((one) => one.x);
     return [
+      svg("path", {
+        d: `M ${layout === WIDE ? left + across : x + width / 2} ${rail} H ${Math.min(...xs)}`,
+        class: "ls-machine-time",
+      }),
+      ...blockPlaces.map((one) =>
+        svg("path", {
+          d: `M ${one.x} ${rail} V ${one.top - 1}`,
+          class: "ls-machine-time",
+          "marker-end": `url(#${tipId})`,
+        }),
+      ),
       svg("rect", { x, y, width, height, rx: height / 2, class: "ls-machine-box" }),
       svg("text", { x: x + width / 2, y: y + height / 2 + 6, class: "ls-machine-letter" }, "t"),
     ];
@@ -400,6 +445,10 @@ export function machine({ words, pick = null }) {
     },
     show(next) {
       pictures = { ...pictures, ...next };
+      draw();
+    },
+    begin(next) {
+      beginning = next;
       draw();
     },
     count(next) {

@@ -33,6 +33,7 @@ TAB = "noise_viewer"
 STORAGE = f"latent-studio-{TAB}"  # where the browser keeps the prompt
 ADDRESS = "viewer"  # what viewer.js writes between # and : while its tab is open
 PANELS = (
+    "machine",
     "timeline",
     "panes",
     "schedule",
@@ -181,6 +182,7 @@ def props(panels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "panels": panels,
         "words": words("viewer"),
+        "machine": words("machine"),
         "captions": in_every_language(VIEWER_CAPTIONS),
         "quantities": {name: quantity.kind for name, quantity in QUANTITIES.items()},
         "schedulers": {

@@ -5,7 +5,7 @@ import { fill, h, isStill, isVisible } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
 import { machine } from "../../static/machine.js";
 import { openTab } from "../../static/opening.js";
-import { ask, askUntilLoaded } from "../../viewer/static/ask.js";
+import { architectureOf } from "../../viewer/static/ask.js";
 import { Decodings } from "../../viewer/static/decoded.js";
 import { Painter } from "../../viewer/static/painter.js";
 import { PANELS } from "../../viewer/static/panels.js";
@@ -296,8 +296,7 @@ export function learn({ element, props, watch, trigger }) {
     const clean = record.clean && tiles(record.clean);
     drawing.show({ noise: tiles(record.evaluations[0].x_t), clean, output, picture: output });
     // Without an answer the drawing keeps the usual blocks, without shapes.
-    const question = () => ask("architecture", { checkpoint: record.run.checkpoint });
-    const answer = await askUntilLoaded(question, () => shared.record === record).catch(() => null);
+    const answer = await architectureOf(record.run.checkpoint, () => shared.record === record).catch(() => null);
     if (answer && shared.record === record) drawing.fit(answer);
   }
 

@@ -4,18 +4,18 @@
 import { quantities } from "./quantities.js";
 
 const MARK = "#viewer:"; // the page's address begins with this, after its path, while the viewer is open
-const STORAGE_KEY = "latent-studio-viewer"; // where this browser stores the mode
+const STORAGE_KEY = "latent-studio-viewer"; // where this browser stores the mode, and whether the drawing shows
 
 const VERSION = 1; // of the stored settings; those of 0.1.0 have none and the same form
 
 const isNewer = (settings) => settings?.version > VERSION;
 
-/** The mode that this browser stores. Settings of a newer version of the studio are left alone. */
+/** What this browser stores. Settings of a newer version of the studio are left alone. */
 export function storedSettings() {
   try {
     const settings = JSON.parse(localStorage.getItem(STORAGE_KEY)) || {};
     if (isNewer(settings)) return {};
-    return Object.fromEntries(Object.entries(settings).filter(([name]) => name === "mode"));
+    return Object.fromEntries(Object.entries(settings).filter(([name]) => ["mode", "machine"].includes(name)));
   } catch {
     return {}; // a browser that stores nothing, or another program's value under our name
   }
@@ -53,7 +53,7 @@ export function remember(context, isSeen) {
     if (state.guidance !== null) now.set("guidance", state.guidance);
     history.replaceState(history.state, "", MARK + now.toString().replaceAll("%2C", ","));
     try {
-      const settings = JSON.stringify({ version: VERSION, mode: state.mode });
+      const settings = JSON.stringify({ version: VERSION, mode: state.mode, machine: state.machine });
       if (!isNewer(JSON.parse(localStorage.getItem(STORAGE_KEY)))) localStorage.setItem(STORAGE_KEY, settings);
     } catch {
       // This browser stores nothing; the address still holds the place.

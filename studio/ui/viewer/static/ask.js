@@ -31,6 +31,19 @@ export async function askUntilLoaded(act, stays = () => true, times = 20) {
   }
 }
 
+const architectures = new Map(); // checkpoint => a promise of its answer
+
+/** The blocks of a checkpoint (the question `architecture`), which is asked once for the page. `stays()` says whether anybody
+    still waits. */
+export function architectureOf(checkpoint, stays) {
+  if (!architectures.has(checkpoint)) {
+    const answer = askUntilLoaded(() => ask("architecture", { checkpoint }), stays);
+    answer.catch(() => architectures.delete(checkpoint));
+    architectures.set(checkpoint, answer);
+  }
+  return architectures.get(checkpoint);
+}
+
 /** The newest answer wins: `latest(job)` runs an async job and returns undefined if a newer one has begun. */
 export function latest() {
   let callCount = 0;

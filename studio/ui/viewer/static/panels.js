@@ -8,6 +8,7 @@ import { panel as exporting } from "./export.js";
 import { panel as forward } from "./forward.js";
 import { panel as guidance } from "./guidance.js";
 import { panel as latent } from "./latent.js";
+import { panel as machine } from "./machine_panel.js";
 import { panel as numbers } from "./numbers.js";
 import { panel as panes } from "./panes.js";
 import { panel as runs } from "./runs.js";
@@ -26,6 +27,7 @@ export const PANELS = [
   forward,
   guidance,
   latent,
+  machine,
   numbers,
   panes,
   runs,

@@ -1,7 +1,7 @@
 /* The noise viewer: one recorded run, evaluation by evaluation. A live run is the replay of a growing record.
 
    A panel is one file in viewer/. Its `panel` is {name, place, build(context)}, and viewer/panels.js lists it. build
-   returns {element, draw(at, total), available(record)}. `place` is "way", "stage", "aside", "under" or "deeper"; a
+   returns {element, draw(at, total), available(record)}. `place` is "head", "way", "stage", "aside", "under" or "deeper"; a
    deeper panel is a tab of expert mode and is drawn only while it is open. A panel that stands `alone` needs no run.
    Panels change `context.state` through `context.set`, which draws everything again. Only a new run sends a request. */
 
@@ -29,6 +29,7 @@ export function viewer({ element, props, watch, trigger }) {
 
   const first = {
     mode: "beginner",
+    machine: true, // whether the drawing at the head is unfolded
     language: props.language ?? window.studioLanguage.language,
     how: "fast",
     panes: ["x_t", "denoised", "noise_pred"],
@@ -163,6 +164,7 @@ export function viewer({ element, props, watch, trigger }) {
   const body = h(
     "div",
     { class: "ls-viewer-body" },
+    ...elementsOf("head"),
     head,
     recordingLine,
     empty,
