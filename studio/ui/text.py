@@ -527,7 +527,34 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.undefined.of_two": "Panes 1 and 2 must each show a quantity.",
     "viewer.how.picture": "by the VAE, as it was saved",
     "viewer.how.second_pass": "after the second pass, {width} × {height}, which is not recorded",
-    "viewer.how.fast": "fast decoder, as is",
+    "viewer.how.fast": "fast decoder",
+    "viewer.evaluation.what": "An evaluation is one call of the network. Most schedulers call it once a step, Heun"
+    " and its kin twice.",
+    "viewer.level.what": "How noisy x_t is here: the timestep t, σ = noise per share of picture, and the"
+    " signal-to-noise ratio in decibels.",
+    "viewer.how.calm": "fast decoder, contrast × {gain}",
+    "viewer.how.fast.what": "The fast decoder is one linear map from 3 × 3 cells to 8 × 8 pixels, fitted to the"
+    " checkpoint's own VAE: quick, and less sharp than the VAE. Less contrast keeps the colours of noise on the"
+    " screen.",
+    "viewer.rms.what": "RMS: the root of the mean of the squares, the usual size of the numbers. It is 1 for noise"
+    " as it is drawn.",
+    "viewer.calm": "Calm noise",
+    "viewer.calm.why": "Latents of noise have wild colours because the decoder expects a picture. Calm: the more"
+    " noise, the less contrast, and predicted noise in one hue. Off: as the decoder makes it.",
+    "viewer.schedule.share": "share of picture, %",
+    "viewer.schedule.share.what": "ᾱ, from 0 (all noise) to 100 (all picture).",
+    "viewer.schedule.axis.what": "log-SNR = ln(a² / s²), the logarithm of picture against noise: 0 where both have"
+    " the same share.",
+    "viewer.number.timestep.what": "The timestep of the training, from 999 (noise) to 0 (picture).",
+    "viewer.number.sigma.what": "Noise per share of picture.",
+    "viewer.number.snr.what": "Signal-to-noise ratio in decibels: 0 where picture and noise have the same share.",
+    "viewer.number.abar.what": "The share of the picture in x_t, from 0 to 1: a² / (a² + s²).",
+    "viewer.number.a.what": "The factor of the picture: x_t = a · x0 + s · noise.",
+    "viewer.number.s.what": "The factor of the noise: x_t = a · x0 + s · noise.",
+    "viewer.number.rms_x_t.what": "The usual size of the numbers in x_t: the root of the mean of their squares.",
+    "viewer.number.rms_denoised.what": "The usual size of the numbers in the predicted picture.",
+    "viewer.number.rms_noise_pred.what": "The usual size of the numbers in the predicted noise: 1 for noise as it is"
+    " drawn.",
     "viewer.how.channels": "{channels} channels, −{range} … {range} as blue … amber",
     "viewer.how.cells": "RMS per cell, 0 … {high}, one scale for the whole run",
     "viewer.rms": "RMS {value}",
@@ -1334,11 +1361,12 @@ _ENGLISH: Mapping[str, str] = {
 # The noise viewer explains itself to newcomers, one sentence each, in the language they choose there.
 VIEWER_CAPTIONS: Mapping[str, Mapping[str, str]] = {
     "en": {
-        "timeline": "Each small picture is what the network expects the finished one to be at that moment. Move over"
-        " them.",
-        "pane.x_t": "The noisy latents the network is given. They begin as pure noise.",
+        "timeline": "Each small picture is one evaluation, a call of the network: what it expects the finished"
+        " picture to be at that moment. Move over them.",
+        "pane.x_t": "The noisy latents the network is given. They begin as pure noise. Their colours are wild because"
+        " the decoder expects a picture, so they are drawn with less contrast.",
         "pane.denoised": "The finished picture as the network imagines it from this noise alone.",
-        "pane.noise_pred": "What the network takes for noise in x_t. Remove it and the guess is left.",
+        "pane.noise_pred": "What the network takes for noise in x_t, in one hue. Remove it and the guess is left.",
         "pane.picture": "The end: the VAE has turned latents into pixels.",
         "pane.other": "Another view of the same moment.",
         "schedule": "Every evaluation raises the share of picture and lowers the share of noise.",
@@ -1347,10 +1375,10 @@ VIEWER_CAPTIONS: Mapping[str, Mapping[str, str]] = {
         "more": "There is more to see: guidance, the latent space, the words, the network itself.",
     },
     "zh": {
-        "timeline": "每张小图都是网络在那一刻对最终图像的猜测；把指针移上去看看。",
-        "pane.x_t": "交给网络的带噪潜变量，一开始只是纯噪声。",
+        "timeline": "每张小图是一次计算，即调用一次网络：它在那一刻对最终图像的猜测。把指针移上去看看。",
+        "pane.x_t": "交给网络的带噪潜变量，一开始只是纯噪声。颜色刺眼是因为解码器期待的是图像，所以这里降低了对比度。",
         "pane.denoised": "仅凭这团噪声，网络想象出的最终图像。",
-        "pane.noise_pred": "网络认为 x_t 中属于噪声的部分；把它去掉，剩下的就是猜测。",
+        "pane.noise_pred": "网络认为 x_t 中属于噪声的部分，用一种色调表示；把它去掉，剩下的就是猜测。",
         "pane.picture": "终点：VAE 把潜变量变成了像素。",
         "pane.other": "同一时刻的另一种视角。",
         "schedule": "每次计算都让图像的成分增多，让噪声的成分减少。",

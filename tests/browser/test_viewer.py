@@ -141,7 +141,9 @@ def test_all_pictures_of_a_step_are_one_call_of_the_shaders_and_those_of_plain_c
 def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(viewer: Page) -> None:
     expect(viewer.locator(".ls-panes .ls-pane")).to_have_count(3)
     gloss = viewer.locator(".ls-gloss[data-caption='pane.x_t']")
-    expect(gloss).to_have_text("The noisy latents the network is given. They begin as pure noise.")
+    expect(gloss).to_contain_text(
+        "The noisy latents the network is given. They begin as pure noise. Their colours are wild"
+    )
     expect(viewer.get_by_role("tab", name="Latent space")).to_be_hidden()
     pane = viewer.locator(".ls-panes .ls-pane").first
     expect(pane.locator(".ls-how")).to_be_hidden()  # "fast decoder, as is"

@@ -208,6 +208,7 @@ export function learn({ element, props, watch, trigger }) {
         how: "fast",
         panes: ["x_t", "denoised"],
         guidance: null,
+        calm: true,
       },
       index: 0,
       cell: null,

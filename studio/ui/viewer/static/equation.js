@@ -2,6 +2,7 @@
    follows from the model's output. */
 
 import { sentencesText } from "../../static/elements.js";
+import { gainOf, gainOfLevel } from "./calm.js";
 import { number } from "./chart.js";
 import { strideFor } from "./painter.js";
 
@@ -25,12 +26,14 @@ export const panel = {
     const OPERAND = 56; // CSS pixels a side, as in viewer.css
     const EARLIER = { x0_prev: 1, x0_prev2: 2 };
 
-    function operand(symbol, latents, colour, word) {
+    /** `gain`: the contrast, as the panes have it. */
+    function operand(symbol, latents, colour, word, gain = 1) {
       const canvas = h("canvas", { "aria-hidden": "true" });
       const { record, painter } = context;
       if (latents && record.decoder)
         painter.picture(canvas, latents, record.shape, record.decoder, {
           stride: strideFor(record.shape, record.decoder, OPERAND),
+          gain,
         });
       else if (latents) painter.tiles(canvas, latents, record.shape, 3);
       return h(
@@ -70,7 +73,7 @@ export const panel = {
           ]),
         ].filter(([name]) => typeof equation[name] === "number" && Math.abs(equation[name]) > 5e-7);
         const parts = [
-          operand(say("symbol.next"), after, "x", say("pane.x_t")),
+          operand(say("symbol.next"), after, "x", say("pane.x_t"), next ? gainOfLevel(next) : 1),
           h("span", { class: "ls-sign" }, equation.exact || equation.fresh_noise != null ? "=" : "≈"),
         ];
         terms.forEach(([name, symbol, latents, colour], k) => {
@@ -79,7 +82,7 @@ export const panel = {
           if (sign_) parts.push(h("span", { class: "ls-sign" }, sign_));
           parts.push(
             h("span", { class: "ls-coefficient", "data-term": name }, amount(value)),
-            operand(say(`symbol.${symbol}`), latents, colour, say(`symbol.${symbol}`)),
+            operand(say(`symbol.${symbol}`), latents, colour, say(`symbol.${symbol}`), gainOf(name, at)),
           );
         });
         if (typeof equation.fresh_noise === "number" && equation.fresh_noise > 5e-7) {

@@ -4,6 +4,7 @@
 import { repeats } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
 import { ask, drawBytes, gaussians, histogram, latest, pictureSource } from "./ask.js";
+import { gainOfLevel } from "./calm.js";
 import { chart, number, svg } from "./chart.js";
 import { between, decibels, firstStep, levelBetween, levelFacts, stepsLeft, strengthFor } from "./levels.js";
 import { moments, rmsOfCells } from "./measures.js";
@@ -193,12 +194,13 @@ export const panel = {
       }
       drawBytes(pixels.canvas, colours, [H, W]);
       const z = z0.map((value, k) => a * value + s * noise[k]);
-      if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder);
+      const gain = gainOfLevel({ a, s });
+      if (here.decoder) context.painter.picture(latent.canvas, z, shape, here.decoder, { gain });
       latent.figure.hidden = !here.decoder;
       context.painter.tiles(tiles.canvas, z, shape, 3);
       for (const [one, values, how] of [
         [pixels, noisy, say("forward.pixels.how")],
-        [latent, z, say("how.fast")],
+        [latent, z, say(gain < 0.995 ? "how.calm" : "how.fast", { gain: number(gain, 2) })],
       ]) {
         const { mean, std } = moments(values);
         one.note.textContent = `${how}; ${say("latent.moments", { mean: number(mean, 2), std: number(std, 2) })}`;

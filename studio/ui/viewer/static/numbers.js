@@ -28,7 +28,12 @@ export const panel = {
     };
     const cells = Object.keys(numbers).map((name) => [name, h("dd", {})]);
     const rows = cells.map(([name, cell]) =>
-      h("div", { "data-number": name }, h("dt", {}, say(`number.${name}`)), cell),
+      h(
+        "div",
+        { "data-number": name },
+        h("dt", {}, h("abbr", { title: say(`number.${name}.what`) }, say(`number.${name}`))),
+        cell,
+      ),
     );
     return {
       element: h("dl", { class: "ls-numbers" }, ...rows),

@@ -1,6 +1,7 @@
 /* Panel: two to four pictures of one evaluation, each of a chosen quantity, under one crosshair. A pane may also
    compare two others: by their difference, by a wipe, or both in turn. */
 
+import { gainOf, isNoise } from "./calm.js";
 import { number } from "./chart.js";
 import { rmsOf, rmsOfCells } from "./measures.js";
 import { combine, quantities } from "./quantities.js";
@@ -28,6 +29,12 @@ export const panel = {
       const choose = () => context.set({ panes: [...context.state.panes, "guidance", "change_x_t"].slice(0, many) });
       count.append(h("button", { class: "ls-pick", type: "button", "data-many": many, onclick: choose }, String(many)));
     }
+    const contrast = h("button", {
+      class: "ls-pick",
+      type: "button",
+      title: say("calm.why"),
+      onclick: () => context.set({ calm: !context.state.calm }),
+    });
     const element = h("div", {}, grid);
     const simple = ["x_t", "denoised", "noise_pred"];
     let panes = [];
@@ -54,8 +61,8 @@ export const panel = {
       choice.addEventListener("change", () =>
         context.set({ panes: context.state.panes.map((one, at) => (at === k ? choice.value : one)) }),
       );
-      const size = h("span", { class: "ls-size-of" });
-      const how = h("small", { class: "ls-how" });
+      const size = h("span", { class: "ls-size-of", title: say("rms.what") });
+      const how = h("small", { class: "ls-how", title: say("how.fast.what") });
       const values = h("small", { class: "ls-values" });
       const gloss = context.caption("pane.x_t");
       const label = h(
@@ -83,6 +90,7 @@ export const panel = {
       frame.addEventListener("pointerleave", () => context.point(null));
       const pane = {
         canvas,
+        table,
         loupe,
         cross,
         none,
@@ -147,20 +155,27 @@ export const panel = {
         how = record.decoder ? "fast" : "channels";
         words = decoding?.error || say("how.vae.waiting");
       }
-      if (how === "fast") painter.picture(canvas, latents, record.shape, record.decoder);
-      else if (how === "channels") {
+      if (how === "fast") {
+        const gain = state.calm ? gainOf(name, record.evaluations[context.index]) : 1;
+        painter.picture(canvas, latents, record.shape, record.decoder, { gain });
+        const isCalm = gain < 0.995 && words === say("how.fast");
+        return {
+          how,
+          words: isCalm ? say("how.calm", { gain: number(gain, 2) }) : words,
+          tone: state.calm && isNoise(name),
+        };
+      }
+      if (how === "channels") {
         const range = kind === "change" ? scale() * 2 : 3;
         painter.tiles(canvas, latents, record.shape, range);
         return {
           how,
           words: say("how.channels", { channels: record.shape[0], range: number(range, range < 1 ? 2 : 1) }),
         };
-      } else {
-        const high = scale();
-        painter.heat(canvas, rmsOfCells(latents, record.shape), record.shape.slice(1), high);
-        return { how, words: say("how.cells", { high: number(high, 2) }) };
       }
-      return { how, words };
+      const high = scale();
+      painter.heat(canvas, rmsOfCells(latents, record.shape), record.shape.slice(1), high);
+      return { how, words: say("how.cells", { high: number(high, 2) }) };
     }
 
     function drawPane(pane, k) {
@@ -186,6 +201,7 @@ export const panel = {
       const done = paneContent.paint ? paneContent.paint(pane.canvas) : paint(pane.canvas, paneContent);
       pane.tiled = done.how === "channels";
       pane.canvas.classList.toggle("ls-pixels", done.how !== "fast");
+      pane.table.classList.toggle("ls-noise-tone", !!done.tone); // viewer.css
       pane.how.textContent = done.words;
       pane.size.textContent = paneContent.latents ? say("rms", { value: number(rmsOf(paneContent.latents), 3) }) : "";
       const total = Math.max(record.run.total || 0, record.evaluations.length);
@@ -291,7 +307,7 @@ export const panel = {
 
     return {
       element,
-      tools: count,
+      tools: h("div", { class: "ls-picks" }, contrast, count),
       draw() {
         const { state, record, index } = context;
         const ends = record?.picture && index === record.evaluations.length - 1;
@@ -305,6 +321,8 @@ export const panel = {
         }
         for (const button of count.querySelectorAll("button"))
           button.setAttribute("aria-pressed", String(Number(button.dataset.many) === paneCount));
+        contrast.textContent = say("calm");
+        contrast.setAttribute("aria-pressed", String(state.calm));
         blink(names.includes("of_two.blink"));
         panes.forEach(drawPane);
       },

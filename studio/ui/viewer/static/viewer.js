@@ -29,6 +29,7 @@ export function viewer({ element, props, watch, trigger }) {
 
   const first = {
     mode: "beginner",
+    calm: true, // whether noise is drawn with less contrast (calm.js)
     machine: true, // whether the drawing at the head is unfolded
     language: props.language ?? window.studioLanguage.language,
     how: "fast",
@@ -100,8 +101,8 @@ export function viewer({ element, props, watch, trigger }) {
     next: step("next", "next", () => walk(context.index + 1)),
     last: step("last", "last_evaluation", () => walk(Infinity)),
   };
-  const where = h("p", { class: "ls-where", role: "status" });
-  const level = h("p", { class: "ls-level" });
+  const where = h("p", { class: "ls-where", role: "status", title: say("evaluation.what") });
+  const level = h("p", { class: "ls-level", title: say("level.what") });
   const speed = h("select", {
     class: "ls-choice",
     "aria-label": say("speed"),
