@@ -25,6 +25,7 @@ from studio.ui.learn_texts import LEARN
 from studio.ui.new_model_texts import NEW_MODELS
 from studio.ui.preset_texts import PRESETS
 from studio.ui.queue_texts import QUEUE
+from studio.ui.word_texts import PROMPT_WORDS
 
 DEFAULT_LANGUAGE = language.DEFAULT
 
@@ -1940,7 +1941,15 @@ SHARING: Mapping[str, Mapping[str, str]] = {
 }
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "en": {**_ENGLISH, **SHARING["en"], **LEARN["en"], **QUEUE["en"], **PRESETS["en"], **NEW_MODELS["en"]}
+    "en": {
+        **_ENGLISH,
+        **SHARING["en"],
+        **LEARN["en"],
+        **QUEUE["en"],
+        **PRESETS["en"],
+        **NEW_MODELS["en"],
+        **PROMPT_WORDS["en"],
+    }
 }
 
 
@@ -1969,7 +1978,7 @@ def column(name: str) -> Mapping[str, str]:
     if name == DEFAULT_LANGUAGE:
         return english
     texts = dict(english)
-    for table in (SHARING, LEARN, QUEUE, PRESETS, NEW_MODELS):
+    for table in (SHARING, LEARN, QUEUE, PRESETS, NEW_MODELS, PROMPT_WORDS):
         texts |= table.get(name, {})
     return {**texts, **OTHER_COLUMNS[name]()}
 

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NEXT = "import('/tour.mjs').then((tour) => tour.next())"
 MOST_SECONDS = 300  # of one tour, on a machine that does much else
 PANELS = {
-    "guidance", "schedules", "forward", "latent", "vae", "words", "attention", "branches", "runs", "architecture",
-    "export",
+    "guidance", "schedules", "forward", "latent", "vae", "words", "attention", "weights", "branches", "runs",
+    "architecture", "export",
 }  # fmt: skip
 pytestmark = [
     pytest.mark.alone,  # three browsers that answer in time

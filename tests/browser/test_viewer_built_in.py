@@ -185,6 +185,33 @@ def test_words_are_tokens_and_their_attention_adds_up_to_all_of_it(viewer: Page)
     expect(viewer.locator(".ls-qkv tbody tr")).not_to_have_count(0)
 
 
+def test_a_words_weight_changes_the_noise_at_once_and_the_run_without_it_is_shown_beside(viewer: Page) -> None:
+    asked: list[str] = []
+    viewer.on("request", lambda request: asked.append(request.url) if "/ask/" in request.url else None)
+    viewer.get_by_role("tab", name="Weights").click()
+    panel = viewer.get_by_role("tabpanel", name="Weights")
+    at(viewer, 3)
+    expect(panel.get_by_role("slider")).to_have_count(6)
+    expect(panel.get_by_role("button", name="Go on from evaluation 3 with these weights")).to_be_disabled()
+    assert asked == []
+    panel.get_by_label("Weight of “apple”").fill("0")
+    expect(panel.locator("p[role=status]").first).to_contain_text("The predicted noise changes by", timeout=60_000)
+    assert drawn(viewer, "[data-weights=weighted]") != drawn(viewer, "[data-weights=recorded]")
+    assert len(asked) == 1
+    panel.get_by_label("Up to evaluation").fill("10")
+    panel.get_by_label("Word", exact=True).select_option(label="apple")
+    panel.get_by_role("button", name="Run without “apple”").click()
+    expect(panel.locator(".ls-effect p[role=status]")).to_contain_text("stands among the branches", timeout=240_000)
+    assert drawn(viewer, "[data-weights=with]") != drawn(viewer, "[data-weights=without]")
+    expect(panel.locator(".ls-effect .ls-curve")).to_have_count(1)
+    panel.get_by_role("button", name="Go on from evaluation 3 with these weights").click()
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 25 of 25", timeout=240_000)
+    changed = viewer.evaluate(f"() => {{ {RECORD} return record.run.branch.changed; }}")
+    assert changed == {"word_weights": "2:0", "weights_until": 10}
+    viewer.get_by_role("tab", name="Branches").click()
+    expect(viewer.locator(".ls-tree")).to_contain_text("weights apple 0, up to evaluation 10")
+
+
 def test_schedules_are_compared_before_anything_is_run(visitor: Visitor, url: str) -> None:  # noqa: F811
     page = visitor(url=url, width=1440, height=900)
     page.get_by_role("tab", name="Noise viewer").click()

@@ -30,6 +30,7 @@ COLUMNS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {  # Englis
             **text.QUEUE["zh"],
             **text.PRESETS["zh"],
             **text.NEW_MODELS["zh"],
+            **text.PROMPT_WORDS["zh"],
         },
     ),
     "captions": (text.VIEWER_CAPTIONS["en"], text.VIEWER_CAPTIONS["zh"]),

@@ -16,6 +16,7 @@ from studio.ui.learn_texts import LEARN
 from studio.ui.preset_texts import PRESETS
 from studio.ui.queue_texts import QUEUE
 from studio.ui.viewer import noise_viewer
+from studio.ui.word_texts import PROMPT_WORDS
 from studio.web.entrance import login_page
 from tests.picture.test_taken_over import infotext
 
@@ -23,7 +24,7 @@ ROOT = Path(studio.__file__).parent
 STEPS = (ROOT.parent / "docs" / "translating.md").read_text().split("## A third language")[1].split("\n## ")[0]
 TABLES = {
     name: getattr(text, name)
-    for name in ("VIEWER_CAPTIONS", "PICTURE_SETTINGS", "SHARING", "LEARN", "QUEUE", "PRESETS")
+    for name in ("VIEWER_CAPTIONS", "PICTURE_SETTINGS", "SHARING", "LEARN", "QUEUE", "PRESETS", "PROMPT_WORDS")
 }
 FRENCH = {"line.seed": "graine {seed}", "prompt.label": "Invite"}
 MESSAGES = {"There is no {part} in {file}.": "{file} n'a pas de {part}.", "text encoder": "encodeur de texte"}
@@ -72,6 +73,7 @@ def test_the_steps_name_every_table_with_a_column_per_language() -> None:
     assert TABLES["LEARN"] is LEARN
     assert TABLES["QUEUE"] is QUEUE
     assert TABLES["PRESETS"] is PRESETS
+    assert TABLES["PROMPT_WORDS"] is PROMPT_WORDS
 
 
 def test_every_language_has_been_put_in_whole() -> None:
@@ -93,7 +95,9 @@ def test_a_third_language_has_every_key_in_english_where_it_has_none(
     own = {key for key, words in french.items() if words != english[key]}
     assert set(FRENCH) < own if tables else set(FRENCH) == own
     assert {french[key] for key in own - set(FRENCH)} == (
-        {f"{name} en français" for name in ("SHARING", "LEARN", "QUEUE", "PRESETS")} if tables else set()
+        {f"{name} en français" for name in ("SHARING", "LEARN", "QUEUE", "PRESETS", "PROMPT_WORDS")}
+        if tables
+        else set()
     )
     for table in (text.VIEWER_CAPTIONS, text.PICTURE_SETTINGS):
         texts = text.in_every_language(table)

@@ -46,6 +46,7 @@ PANELS = (
     "vae",
     "words",
     "attention",
+    "weights",
     "branches",
     "runs",
     "architecture",

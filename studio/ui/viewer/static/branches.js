@@ -2,6 +2,7 @@
 
 import { listText } from "../../static/elements.js";
 import { number, svg } from "./chart.js";
+import { weightsLine, wordsOf } from "./prompt_words.js";
 import { schedulerAt } from "./quantities.js";
 
 export const panel = {
@@ -166,6 +167,11 @@ export const panel = {
       const labels = {
         scheduler: (value) => props.schedulers[value]?.label || value,
         noise_schedule: (value) => props.noise_schedules[value] || value,
+        word_weights: (value) => {
+          const { record } = context;
+          if (node.prompt !== record.run.prompt || !record.run.tokens) return value;
+          return weightsLine(value, wordsOf(record.run, record.evaluations[node.evaluation]?.step ?? 0));
+        },
       };
       const valueText = (name, value) =>
         labels[name]

@@ -16,6 +16,7 @@ import { panel as schedule } from "./schedule.js";
 import { panel as schedules } from "./schedules.js";
 import { panel as timeline } from "./timeline.js";
 import { panel as vae } from "./vae.js";
+import { panel as weights } from "./weights.js";
 import { panel as words } from "./words.js";
 
 export const PANELS = [
@@ -35,5 +36,6 @@ export const PANELS = [
   schedules,
   timeline,
   vae,
+  weights,
   words,
 ];

@@ -1,0 +1,70 @@
+"""The texts of the viewer about single words of a prompt, in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PROMPT_WORDS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "viewer.tab.weights": "Weights",
+        "viewer.weights.what": "m is the weight of a word's tokens: 1 is as it was, 0 takes the word out of the "
+        "attention, 2 doubles its part before each place's parts are brought to 1. The tokens behind a word still know "
+        "of it from the text encoder.",
+        "viewer.weights.words": "Weight of each word",
+        "viewer.weights.of": "Weight of “{word}”",
+        "viewer.weights.until": "Up to evaluation",
+        "viewer.weights.go": "Go on from evaluation {index} with these weights",
+        "viewer.weights.reset": "All to 1",
+        "viewer.weights.first": "Move a word's weight: the network is asked about this evaluation once more.",
+        "viewer.weights.asking": "Calling the network once more…",
+        "viewer.weights.none_left": "At least one word has to be left.",
+        "viewer.weights.size": "The predicted noise changes by {change} RMS, of {noise}: {share} %.",
+        "viewer.weights.recorded": "Predicted x0 as recorded",
+        "viewer.weights.weighted": "Predicted x0 with these weights",
+        "viewer.weights.change": "Change of the predicted noise",
+        "viewer.effect": "What did this word do?",
+        "viewer.effect.what": "The run once more from the same noise with weight 0 for one word, and how far the "
+        "picture differs at each evaluation.",
+        "viewer.effect.word": "Word",
+        "viewer.effect.make": "Run without “{word}”",
+        "viewer.effect.making": "The run without it: {done} of {total} evaluations.",
+        "viewer.effect.wait": "Once this run has ended.",
+        "viewer.effect.note": "The difference is in predicted x0. The run without “{word}” stands among the branches.",
+        "viewer.effect.with": "Predicted x0 with it",
+        "viewer.effect.without": "Predicted x0 without it",
+        "viewer.effect.apart": "Difference",
+        "viewer.effect.sizes": "Difference at each evaluation (RMS of predicted x0)",
+        "viewer.branches.changed.word_weights": "weights {value}",
+        "viewer.branches.changed.weights_until": "up to evaluation {value}",
+    },
+    "zh": {
+        "viewer.tab.weights": "词权重",
+        "viewer.weights.what": "m 是一个词的词元的权重：1 保持原样，0 把这个词移出注意力，"
+        "2 在每个位置归一化之前把它的份额加倍。通过文本编码器，后面的词元仍然知道这个词。",
+        "viewer.weights.words": "每个词的权重",
+        "viewer.weights.of": "“{word}”的权重",
+        "viewer.weights.until": "直到第几次计算",
+        "viewer.weights.go": "以这些权重从第 {index} 次计算继续",
+        "viewer.weights.reset": "全部设为 1",
+        "viewer.weights.first": "移动一个词的权重：网络会对这次计算再算一遍。",
+        "viewer.weights.asking": "网络正在再计算一次…",
+        "viewer.weights.none_left": "至少要保留一个词。",
+        "viewer.weights.size": "预测噪声的变化为 {change} RMS，噪声本身为 {noise}：{share} %。",
+        "viewer.weights.recorded": "记录中的预测 x0",
+        "viewer.weights.weighted": "使用这些权重的预测 x0",
+        "viewer.weights.change": "预测噪声的变化",
+        "viewer.effect": "这个词起了什么作用？",
+        "viewer.effect.what": "从同样的噪声再运行一次，其中一个词的权重为 0，并显示每次计算中图像有何不同。",
+        "viewer.effect.word": "词",
+        "viewer.effect.make": "运行不含“{word}”的版本",
+        "viewer.effect.making": "不含该词的运行：第 {done} / {total} 次计算。",
+        "viewer.effect.wait": "等这次运行结束。",
+        "viewer.effect.note": "差异取自预测 x0。不含“{word}”的运行列在分支中。",
+        "viewer.effect.with": "含该词的预测 x0",
+        "viewer.effect.without": "不含该词的预测 x0",
+        "viewer.effect.apart": "差异",
+        "viewer.effect.sizes": "每次计算的差异（预测 x0 的 RMS）",
+        "viewer.branches.changed.word_weights": "词权重 {value}",
+        "viewer.branches.changed.weights_until": "直到第 {value} 次计算",
+    },
+}
