@@ -24,7 +24,16 @@ ROOT = Path(studio.__file__).parent
 STEPS = (ROOT.parent / "docs" / "translating.md").read_text().split("## A third language")[1].split("\n## ")[0]
 TABLES = {
     name: getattr(text, name)
-    for name in ("VIEWER_CAPTIONS", "PICTURE_SETTINGS", "SHARING", "LEARN", "QUEUE", "PRESETS", "PROMPT_WORDS")
+    for name in (
+        "VIEWER_CAPTIONS",
+        "PICTURE_SETTINGS",
+        "SHARING",
+        "LEARN",
+        "QUEUE",
+        "PRESETS",
+        "NEW_MODELS",
+        "PROMPT_WORDS",
+    )
 }
 FRENCH = {"line.seed": "graine {seed}", "prompt.label": "Invite"}
 MESSAGES = {"There is no {part} in {file}.": "{file} n'a pas de {part}.", "text encoder": "encodeur de texte"}
@@ -95,7 +104,7 @@ def test_a_third_language_has_every_key_in_english_where_it_has_none(
     own = {key for key, words in french.items() if words != english[key]}
     assert set(FRENCH) < own if tables else set(FRENCH) == own
     assert {french[key] for key in own - set(FRENCH)} == (
-        {f"{name} en français" for name in ("SHARING", "LEARN", "QUEUE", "PRESETS", "PROMPT_WORDS")}
+        {f"{name} en français" for name in ("SHARING", "LEARN", "QUEUE", "PRESETS", "NEW_MODELS", "PROMPT_WORDS")}
         if tables
         else set()
     )
