@@ -83,12 +83,17 @@ class EngineStatus:
 @dataclass(frozen=True, kw_only=True)
 class TokensAnswer:
     """`pieces` are the content tokens of the text, prompt grammar applied; begin, end and padding are not counted.
-    `notices` are sentences about what is left out, or read in another way than it may be meant."""
+    `notices` are sentences about what is left out, or read in another way than it may be meant. `places`: from where to
+    where in the text each piece stands, in characters; empty for a template, whose words are chosen anew. `sizes`: the
+    content tokens of each chunk; `chunk_tokens`: the most that one holds."""
 
     count: int
     chunks: int
     pieces: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[int, ...] = ()
+    chunk_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,7 @@ class WeightedText:
 _TOKEN = re.compile(
     r"\\[\\()\[\]]|\\|\(|\[|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|\)|\]|[^\\()\[\]:]+|:",
 )
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _LIKE_A_NUMBER = re.compile(r"\s*[+-]?\.?\d[^()\[\]]*")
 _EXCERPT = 48  # characters
 
@@ -94,7 +94,7 @@ def _read_a1111(text: str) -> WeightedText:
             factors.append((open_at["["].pop()[0], len(pieces), 1 / 1.1))
         else:
             stray += [token] if token in ")]" or number is not None else []
-            for index, part in enumerate(_BREAK.split(token)):
+            for index, part in enumerate(BREAK.split(token)):
                 if index:
                     pieces.append(None)
                 pieces.append(part)
@@ -205,7 +205,7 @@ def _comfyui_weight(content: str, weight: float) -> tuple[str, float]:
 def _comfyui_spans(words: str, weight: float) -> list[Span]:
     plain = words.replace(_OPEN, "(").replace(_CLOSE, ")")
     spans = []
-    for index, part in enumerate(_BREAK.split(plain)):
+    for index, part in enumerate(BREAK.split(plain)):
         spans += [Span("", is_break=True)] if index else []
         spans += [Span(part, weight)] if part else []
     return spans

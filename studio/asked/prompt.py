@@ -97,7 +97,7 @@ def parse_prompt(text: str, *, negative: bool = False, emphasis: EmphasisName = 
     words: list[str] = []
     end = 0
     typed, text = text, without_comments(text)
-    for tag in _TAG.finditer(text):
+    for tag in TAG.finditer(text):
         words.append(text[end : tag.start()])
         end = tag.end()
         kind, body = (tag["known"] or tag["other"]).lower(), tag["body"] or ""
@@ -128,15 +128,15 @@ def parse_prompt(text: str, *, negative: bool = False, emphasis: EmphasisName = 
 # ------------------------------------------------------------------------------------------------- comments and AND
 
 # A1111's comments (modules/processing_scripts/comments.py, on by default): from any "#" to the end of the line.
-_COMMENT_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
-_COMMENT = re.compile(r"#[^\n]*(\n|$)")
-_AND = re.compile(r"\bAND\b")
+COMMENT_LINE = re.compile(r"(^|\n)#[^\n]*(\n|$)")
+COMMENT = re.compile(r"#[^\n]*(\n|$)")
+AND = re.compile(r"\bAND\b")
 _AND_WEIGHT = re.compile(r"\s*([-+]?(?:\d+\.?|\d*\.\d+))\s*", re.ASCII)
 
 
 def without_comments(text: str) -> str:
     """The text without its comments."""
-    return _COMMENT.sub("\n", _COMMENT_LINE.sub("\n", text)) if "#" in text else text
+    return COMMENT.sub("\n", COMMENT_LINE.sub("\n", text)) if "#" in text else text
 
 
 def _comment_notices(text: str) -> list[str]:
@@ -153,7 +153,7 @@ def _compose(words: str) -> tuple[Subprompt, ...]:
     """The texts between the ANDs and their weights, before any bracket is looked at, as A1111's
     get_multicond_prompt_list has it: a lone text may end in a weight, too."""
     subprompts = []
-    for part in _AND.split(words):
+    for part in AND.split(words):
         text, colon, end = part.rpartition(":")
         weight = _AND_WEIGHT.fullmatch(end) if colon else None
         number = float(weight[1]) if weight else 1.0
@@ -185,7 +185,7 @@ def with_lora_names(prompt: str, names: Mapping[str, str]) -> str:
         other = names.get(name_key(name))
         return tag.group() if other is None else f"<lora:{':'.join((other, *arguments))}>"
 
-    return _TAG.sub(rename, prompt)
+    return TAG.sub(rename, prompt)
 
 
 def has_lora(prompt: str, name: str) -> bool:
@@ -206,7 +206,7 @@ def with_lora(prompt: str, name: str) -> str:
 def without_lora(prompt: str, name: str) -> str:
     """The prompt without the tags of this LoRA; all else stays, but for the blanks before them."""
     kept, end = "", 0
-    for tag in _TAG.finditer(prompt):
+    for tag in TAG.finditer(prompt):
         if (tag["known"] or "").lower() in _LORA_KINDS and name_key(_parts(tag["body"])[0]) == name_key(name):
             kept += prompt[end : tag.start()].rstrip(" ")
             end = tag.end()
@@ -215,7 +215,7 @@ def without_lora(prompt: str, name: str) -> str:
 
 def with_lora_weight(prompt: str, weight: float) -> str:
     """The prompt with its first LoRA tag at this weight, in the text encoders and in the U-Net."""
-    for tag in _TAG.finditer(prompt):
+    for tag in TAG.finditer(prompt):
         loras: list[LoraTag] = []
         if (tag["known"] or "").lower() in _LORA_KINDS:
             _read_lora(tag.group(), tag["body"] or "", loras, [], [])
@@ -228,7 +228,7 @@ def with_lora_weight(prompt: str, weight: float) -> str:
 
 _LORA_KINDS = ("lora", "lyco", "lycoris")  # A1111 reads all of them as one
 # <kind:...>. A tag whose kind is known may have "<" in its name, but no other tag.
-_TAG = re.compile(
+TAG = re.compile(
     r"<(?:(?P<known>lora|lyco|lycoris|hypernet):(?P<body>(?:(?!<(?:lora|lyco|lycoris|hypernet):)[^>])*)"
     r"|(?P<other>\w+(?:\[[^\[\]<>]*\])?):[^<>]*)>",
     re.IGNORECASE,

@@ -5,10 +5,25 @@ text of each step out; what is no schedule stays text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from studio.asked.emphasis import excerpt
+
+
+class Piece(str):
+    """A piece of a prompt, with the place in the prompt where it begins."""
+
+    start: int
+
+    def __new__(cls, text: str, start: int) -> Piece:
+        piece = super().__new__(cls, text)
+        piece.start = start
+        return piece
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Piece, (str(self), self.start)
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Alternation:
 class PromptSchedule:
     """The parsed schedule of a prompt. `unread`: bracket groups that look like a schedule and are none."""
 
-    items: tuple[Any, ...]  # text, Switch or Alternation
+    items: tuple[Any, ...]  # Piece, Switch or Alternation
     unread: tuple[str, ...] = ()
 
     @property
@@ -74,35 +89,34 @@ class PromptSchedule:
             return [(last, "".join(self.items))]
         texts: list[tuple[int, str]] = []
         for step in range(1, last + 1):
-            text = self._text_at(step, num_steps, steps_before)
+            text = "".join(self.pieces_at(step, num_steps, steps_before))
             if texts and texts[-1][1] == text:
                 texts[-1] = (step, text)
             else:
                 texts.append((step, text))
         return texts
 
-    def _text_at(self, step: int, num_steps: int, steps_before: int | None) -> str:
-        text: list[str] = []
+    def pieces_at(self, step: int, num_steps: int, steps_before: int | None = None) -> Iterator[Piece]:
+        """The pieces of the text of one step, counted from 1."""
         rest = list(reversed(self.items))
         while rest:  # no recursion: a prompt may nest thousands deep
             item = rest.pop()
-            if isinstance(item, str):
-                text.append(item)
+            if isinstance(item, Piece):
+                yield item
             elif isinstance(item, Switch):
                 rest += reversed(item.before if step <= item.last_step(num_steps, steps_before) else item.after)
             else:
                 rest += reversed(item.choices[(step - 1) % len(item.choices)])
-        return "".join(text)
 
 
 @dataclass
 class _Group:
     """An open bracket and what has been read since: parts between separators."""
 
-    bracket: str
+    bracket: Piece
     begin: int  # where the bracket stands in the prompt
     parts: list[list[Any]] = field(default_factory=lambda: [[]])
-    separators: list[str] = field(default_factory=list)
+    separators: list[Piece] = field(default_factory=list)
 
     def as_text(self) -> list[Any]:
         """The same as plain text, when it turns out to be no schedule. Nested schedules stay."""
@@ -119,11 +133,11 @@ _WHEN = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*")
 
 def parse_schedule(prompt: str) -> PromptSchedule:
     """Read the schedule of a prompt. Never fails: an unclosed bracket or one without a schedule is text."""
-    stack = [_Group("", 0)]
+    stack = [_Group(Piece("", 0), 0)]
     open_brackets = {"[": 0, "(": 0}
     unread: list[str] = []
     for match in _TOKEN.finditer(prompt):
-        token = match.group()
+        token = Piece(match.group(), match.start())
         top = stack[-1]
         if token in open_brackets:
             stack.append(_Group(token, match.start()))

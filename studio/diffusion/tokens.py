@@ -14,17 +14,21 @@ from studio.asked.prompt import Prompt, parse_prompt
 from studio.diffusion.chunks import Chunk, ChunkedPrompt, chunks_of, with_ends
 from studio.diffusion.components import Components
 from studio.diffusion.embeddings import unread_names
+from studio.diffusion.token_places import token_places
 
 
 @dataclass(frozen=True)
 class TokenizedText:
     """How a tokenizer sees a prompt: content tokens, the chunks they are encoded in, and the tokens as text. `notices`:
-    sentences about what may be meant otherwise than it is read."""
+    sentences about what may be meant otherwise than it is read. The rest as in `TokensAnswer`."""
 
     count: int
     chunks: int
     pieces: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[int, ...] = ()
+    chunk_tokens: int = 0
 
 
 def tokenize(components: Components, prompt: Prompt | str, models: Sequence[str] | None = None) -> TokenizedText:
@@ -44,7 +48,9 @@ def tokenize(components: Components, prompt: Prompt | str, models: Sequence[str]
             pieces[position + one.position] = one.embedding.word
         position += len(chunk.tokens)
     notices = (*prompt.notices, *unread_names(prompt.words, words))
-    return TokenizedText(len(ids), len(chunks), tuple(pieces), notices)
+    places = token_places(tokenizer, prompt, words)
+    sizes = tuple(len(chunk.tokens) for chunk in chunks)
+    return TokenizedText(len(ids), len(chunks), tuple(pieces), notices, places, sizes, size)
 
 
 def token_table(components: Components, prompt: ChunkedPrompt, num_steps: int) -> list[dict[str, Any]]:

@@ -83,7 +83,8 @@ class Asking:
             prompt = parse_prompt(resolved.text, negative=question.negative, emphasis=question.emphasis)
             answer = tokenize(components, prompt, question.models)
         notices = (*template_notices(question.text), *resolved.notices, *answer.notices)
-        return TokensAnswer(**{**dataclasses.asdict(answer), "notices": notices})
+        places = answer.places if resolved.text == question.text else ()
+        return TokensAnswer(**{**dataclasses.asdict(answer), "notices": notices, "places": places})
 
     def wildcard_names(self) -> tuple[str, ...]:
         """The wildcard files that a prompt may name."""

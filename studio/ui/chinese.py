@@ -317,11 +317,6 @@ CHINESE: Mapping[str, str] = {
     "prompts.negative": "反向提示词：{words}",
     "prompts.examples": "试一试",
     # --------------------------------------------------------------------------------------------- prompt helper
-    "prompt_box.offers": "可以补全的名称",
-    "prompt_box.news": "{count} 个名称。方向键选择，Enter 写入，Esc 关闭。",
-    "prompt_box.kind.lora": "LoRA",
-    "prompt_box.kind.embedding": "嵌入（embedding）",
-    "prompt_box.kind.wildcard": "通配符文件（wildcard）",
     "styles.open": "风格",
     "styles.count": "风格（{count}）",
     "styles.none": "风格是您常用的词，用名字保存。写好提示词，在下面起名并保存。",

@@ -24,6 +24,7 @@ from studio.ui.language import speaking
 from studio.ui.learn_texts import LEARN
 from studio.ui.new_model_texts import NEW_MODELS
 from studio.ui.preset_texts import PRESETS
+from studio.ui.prompt_texts import PROMPT_BOX
 from studio.ui.queue_texts import QUEUE
 from studio.ui.word_texts import PROMPT_WORDS
 
@@ -328,11 +329,6 @@ _ENGLISH: Mapping[str, str] = {
     "prompts.negative": "negative prompt: {words}",
     "prompts.examples": "Try one",
     # --------------------------------------------------------------------------------------------- prompt helper
-    "prompt_box.offers": "Names that go on from here",
-    "prompt_box.news": "{count} names. Arrow keys choose, Enter puts one in, Escape closes.",
-    "prompt_box.kind.lora": "LoRA",
-    "prompt_box.kind.embedding": "embedding",
-    "prompt_box.kind.wildcard": "wildcard file",
     "styles.open": "Styles",
     "styles.count": "Styles ({count})",
     "styles.none": "A style is words that you use often, under a name. Write a prompt, name it below and save it.",
@@ -1940,16 +1936,19 @@ SHARING: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# The texts of parts of the page, with their languages side by side.
+PARTS: tuple[Mapping[str, Mapping[str, str]], ...] = (
+    SHARING,
+    LEARN,
+    QUEUE,
+    PRESETS,
+    NEW_MODELS,
+    PROMPT_BOX,
+    PROMPT_WORDS,
+)
+
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "en": {
-        **_ENGLISH,
-        **SHARING["en"],
-        **LEARN["en"],
-        **QUEUE["en"],
-        **PRESETS["en"],
-        **NEW_MODELS["en"],
-        **PROMPT_WORDS["en"],
-    }
+    "en": {**_ENGLISH, **{key: words for part in PARTS for key, words in part["en"].items()}}
 }
 
 
@@ -1978,7 +1977,7 @@ def column(name: str) -> Mapping[str, str]:
     if name == DEFAULT_LANGUAGE:
         return english
     texts = dict(english)
-    for table in (SHARING, LEARN, QUEUE, PRESETS, NEW_MODELS, PROMPT_WORDS):
+    for table in PARTS:
         texts |= table.get(name, {})
     return {**texts, **OTHER_COLUMNS[name]()}
 

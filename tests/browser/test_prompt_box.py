@@ -77,3 +77,49 @@ def test_names_are_completed_and_unknown_ones_underlined(visitor: Visitor) -> No
     assert text["x"] <= mark["x"] < text["x"] + 30  # under the first letter
     field.fill("a fox")
     expect(marks).to_have_count(0)
+    tokens_are_counted_and_shown(page, field)
+
+
+def tokens_are_counted_and_shown(page: Page, field: Locator) -> None:
+    counter = page.locator("#text_to_image-prompt .ls-count")
+    ends = page.locator("#text_to_image-prompt .ls-chunk-end")
+    pieces = page.locator("#text_to_image-prompt .ls-piece")
+    expect(counter).to_have_text("2/75")
+    counting = page.evaluate(
+        "window.gradio_config.dependencies.filter((one) => one.api_name.startsWith('count')).map((one) => one.id)"
+    )
+    assert counting
+    requests: list[int] = []
+    page.on("request", lambda one: requests.append(one.post_data_json["fn_index"]) if "predict" in one.url else None)
+    field.fill("")
+    field.press_sequentially("one two three four five six seven eight nine ten")
+    expect(counter).to_have_text("10/75")
+    assert 1 <= sum(number in counting for number in requests) < 5  # not one for each of the 48 keys
+    expect(pieces).to_have_count(0)
+    counter.click()
+    expect(counter).to_have_attribute("aria-pressed", "true")
+    expect(pieces).to_have_count(10)
+    expect(pieces.nth(2)).to_have_text("three")
+    field.fill("word " * 80)
+    expect(counter).to_have_text("80/150")
+    expect(ends).to_have_count(1)
+    field.press("Control+Home")
+    page.keyboard.insert_text("fresh ")
+    expect(counter).to_have_text("81/150")
+    words = "[...document.querySelector('#text_to_image-prompt .ls-marks').childNodes]"
+    chunk = f"{words}.slice(0, {words}.findIndex((one) => one.className === 'ls-chunk-end'))"
+    assert page.evaluate(f"{chunk}.map((one) => one.textContent).join('').trim().split(' ').length") == 75
+    layer = "#text_to_image-prompt .ls-marks"
+    for zoom in ("1.5", "1"):
+        page.evaluate("(zoom) => { document.body.style.zoom = zoom }", zoom)
+        field.evaluate("(field) => { field.scrollTop = 9999 }")
+        page.wait_for_function(
+            "(css) => { const [layer, field] = [css, '#text_to_image-prompt textarea'].map(one => "
+            "document.querySelector(one)); return Math.abs(layer.scrollTop - field.scrollTop) < 2 "
+            "&& layer.scrollHeight === field.scrollHeight && layer.clientWidth === field.clientWidth }",
+            arg=layer,
+        )
+    counter.click()
+    expect(pieces).to_have_count(0)
+    field.fill("")
+    expect(counter).to_be_hidden()

@@ -18,7 +18,7 @@ from studio.diffusion.prompt import encode_prompts
 from studio.engine.engine import DiffusionEngine
 from studio.engine.jobs import Limits
 from studio.picture.gallery import Gallery
-from studio.ui.generate.token_line import token_line
+from studio.ui.generate.token_line import token_view
 from tests.engine.conftest import OneThread, ask, outcome, run
 from tests.engine.test_answers import inquire
 from tests.engine.test_branching import OWNER, made
@@ -95,8 +95,8 @@ def test_a_picture_and_its_word_maps(short_engine: DiffusionEngine) -> None:
 
 
 def test_the_line_under_the_prompt_counts_its_chunks(short_engine: DiffusionEngine) -> None:
-    assert asyncio.run(token_line(short_engine, "tiny", "snow " * 38)) == "38 tokens, 1 chunk"
-    assert asyncio.run(token_line(short_engine, "tiny", "snow " * 39)).startswith("39 tokens, 2 chunks")
+    assert asyncio.run(token_view(short_engine, "tiny", "snow " * 38))["counts"] == "38 tokens, 1 chunk"
+    assert asyncio.run(token_view(short_engine, "tiny", "snow " * 39))["counts"] == "39 tokens, 2 chunks"
 
 
 def test_no_code_says_how_long_an_encoder_is() -> None:

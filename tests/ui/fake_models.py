@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from dataclasses import replace
 
 from PIL import Image
@@ -149,10 +150,19 @@ class FakeModels:
     def ask(self, question: object) -> object:
         match question:
             case orders.Tokens():
-                pieces = tuple(question.text.split())
+                words = list(re.finditer(r"\S+", question.text))
+                pieces = tuple(word.group() for word in words)
                 notices = parse_prompt(question.text, negative=question.negative).notices
                 chunks = max(1, -(-len(pieces) // 75))
-                return TokensAnswer(count=len(pieces), chunks=chunks, pieces=pieces, notices=notices)
+                return TokensAnswer(
+                    count=len(pieces),
+                    chunks=chunks,
+                    pieces=pieces,
+                    notices=notices,
+                    places=tuple(word.span() for word in words),
+                    sizes=(*[75] * (chunks - 1), len(pieces) - 75 * (chunks - 1)),
+                    chunk_tokens=75,
+                )
             case orders.WildcardNames():
                 return ("animals/birds", "colors") if question.allowed else ()
             case orders.Speed():

@@ -21,18 +21,7 @@ from tests.ui.test_text import places
 
 ENGLISH = text.COLUMNS["en"]
 COLUMNS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {  # English, Chinese
-    "page": (
-        ENGLISH,
-        {
-            **CHINESE,
-            **text.SHARING["zh"],
-            **text.LEARN["zh"],
-            **text.QUEUE["zh"],
-            **text.PRESETS["zh"],
-            **text.NEW_MODELS["zh"],
-            **text.PROMPT_WORDS["zh"],
-        },
-    ),
+    "page": (ENGLISH, {**CHINESE, **{key: words for part in text.PARTS for key, words in part["zh"].items()}}),
     "captions": (text.VIEWER_CAPTIONS["en"], text.VIEWER_CAPTIONS["zh"]),
     "settings": (text.PICTURE_SETTINGS["en"], text.PICTURE_SETTINGS["zh"]),
 }

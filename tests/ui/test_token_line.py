@@ -9,7 +9,7 @@ import pytest
 from studio.answered.engine import Refused, TokensAnswer
 from studio.asked.orders import Tokens
 from studio.asked.prompt import parse_prompt
-from studio.ui.generate.token_line import token_line
+from studio.ui.generate.token_line import token_view
 
 
 class Counting:
@@ -28,7 +28,9 @@ class Counting:
 
 def line(prompt: str, negative_prompt: str = "", *, loading: bool = False) -> list[str]:
     engine = Counting(loading=loading)
-    return asyncio.run(token_line(engine, "tiny", prompt, negative_prompt)).split("\n")  # type: ignore[arg-type]
+    view = asyncio.run(token_view(engine, "tiny", prompt, negative_prompt))  # type: ignore[arg-type]
+    assert ("waits" in view) == (loading and bool(prompt + negative_prompt))
+    return [view["counts"], *view["remarks"]]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_what_is_not_understood_has_a_line_each() -> None:
         "negative prompt: What is in { | } and __",
         "negative prompt: <lora:x:1> does nothing",
     ]
-    assert line("a fox AND a __beast__", "{ugly|bad} <lora:x:1>", loading=True) == said[1:]
+    assert line("a fox AND a __beast__", "{ugly|bad} <lora:x:1>", loading=True) == ["", *said[1:]]
 
 
 def test_what_would_be_refused_is_said_while_it_is_typed() -> None:
@@ -63,7 +65,7 @@ def test_what_would_be_refused_is_said_while_it_is_typed() -> None:
 def test_a_control_character_is_said_and_the_rest_is_counted() -> None:
     said = ["2 tokens, 1 chunk", "U+0007 is a control character and is left out."]
     assert line("a fo\x07x") == said
-    assert line("a fo\x07x", loading=True) == said[1:]
+    assert line("a fo\x07x", loading=True) == ["", *said[1:]]
 
 
 class Choosing(Counting):
@@ -74,5 +76,20 @@ class Choosing(Counting):
 
 
 def test_the_remarks_on_a_template_are_those_on_its_chosen_words() -> None:
-    said = asyncio.run(token_line(Choosing(), "tiny", "(a {fox|fox}")).split("\n")  # type: ignore[arg-type]
+    said = asyncio.run(token_view(Choosing(), "tiny", "(a {fox|fox}"))["remarks"]  # type: ignore[arg-type]
     assert [words for words in said if "bracket" in words] == list(parse_prompt("(a fox").notices)
+
+
+class Placing(Counting):
+    """An engine that says where its words stand."""
+
+    async def ask(self, question: Tokens) -> TokensAnswer:
+        return TokensAnswer(
+            count=2, chunks=2, pieces=("🦊", "x"), places=((0, 1), (2, 3)), sizes=(1, 1), chunk_tokens=1
+        )
+
+
+def test_the_page_learns_where_tokens_stand_as_browsers_count_characters() -> None:
+    view = asyncio.run(token_view(Placing(), "tiny", "🦊 x"))  # type: ignore[arg-type]
+    assert view["prompt"] == {"text": "🦊 x", "count": 2, "sizes": [1, 1], "most": 1, "places": [0, 2, 3, 4]}
+    assert "negative_prompt" not in view

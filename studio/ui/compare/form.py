@@ -14,7 +14,7 @@ from studio.asked.compare import FORM_ROWS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui.blocks import html_block
 from studio.ui.compare import axes
-from studio.ui.generate import control, prompt_helper, starting
+from studio.ui.generate import control, prompt_helper, starting, token_line
 from studio.ui.generate import widgets as w
 from studio.ui.render import choice
 from studio.ui.text import say
@@ -71,6 +71,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
         elem_id=f"{TAB}-prompt",
         elem_classes="ls-prompt",
     )
+    tokens = token_line.build(TAB)
     prompt_helper.build(TAB, checkpoint)
     choices = axes.choices(prompts="", picture=False, controls=False, models=len(catalog))
     for name, first in zip("xy", FIRST_AXES):
@@ -120,6 +121,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
             components |= _components("size")
             for name in ("width", "height"):
                 components[name].value = getattr(checkpoint, f"native_{name}") if checkpoint else None
+    token_line.connect(engine, TAB, tokens, components)
     upload = gr.UploadButton(
         say("compare.open"), file_types=[".png"], size="sm", elem_id=f"{TAB}-open", elem_classes="cmp-open"
     )

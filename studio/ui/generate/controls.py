@@ -17,7 +17,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
-from studio.ui.generate import control, noise, prompt_helper, upscaler, vae
+from studio.ui.generate import control, noise, prompt_helper, token_line, upscaler, vae
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
 from studio.ui.queue import panel as queue
 from studio.ui.render import strength_sentence
@@ -76,7 +76,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         elem_id=f"{tab}-prompt",
         elem_classes="ls-prompt",
     )
-    tokens = html_block("sentence", value="", css="ls-tokens")
+    tokens = token_line.build(tab)
     helper = prompt_helper.build(tab, checkpoint)
     with gr.Accordion(say("negative_prompt.label"), open=False, elem_id=f"{tab}-negative_fold", elem_classes="ls-fold"):
         components["negative_prompt"] = gr.Textbox(

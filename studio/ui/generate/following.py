@@ -9,13 +9,11 @@ import gradio as gr
 
 from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
-from studio.asked.emphasis import EmphasisName
 from studio.asked.requests import RANGES, ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui.blocks import FOLLOWING, QUIET
-from studio.ui.generate import control, prompt_helper, vae
+from studio.ui.generate import control, prompt_helper, token_line, vae
 from studio.ui.generate.controls import ASPECTS, FILES, MAX_EXAMPLES, Controls
-from studio.ui.generate.token_line import token_line
 from studio.ui.generate.widgets import begins_at, lock, locked_values, schedule_choices
 from studio.ui.render import strength_sentence
 
@@ -120,9 +118,6 @@ def connect(
             return gr.skip(), gr.skip()
         return size_for(aspect, entry.native_width, entry.native_height)
 
-    async def count_tokens(checkpoint: str, prompt: str, negative_prompt: str, emphasis: EmphasisName) -> str:
-        return await token_line(engine, checkpoint, prompt, negative_prompt, emphasis)
-
     f["scheduler"].input(
         choose_scheduler,
         [f["scheduler"], f["noise_schedule"]],
@@ -147,13 +142,7 @@ def connect(
     for name in ("width", "height"):
         f[name].input(lambda: None, None, [controls.aspect], **FOLLOWING)
     f["checkpoint"].change(lambda name: control.offer(engine, name), [f["checkpoint"]], [f["controls"]], **QUIET)
-    gr.on(
-        [f["prompt"].change, f["negative_prompt"].change, f["emphasis"].change],
-        count_tokens,
-        [f["checkpoint"], f["prompt"], f["negative_prompt"], f["emphasis"]],
-        [controls.tokens],
-        **FOLLOWING,
-    )
+    token_line.connect(engine, controls.tab, controls.tokens, f)
     controls.seed_random.click(lambda: "", None, [f["seed"]], **QUIET)
     if controls.strength_sentence is not None:
         gr.on(

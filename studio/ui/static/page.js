@@ -9,6 +9,7 @@ import { mask } from "../generate/static/mask.js";
 import { drop, offer } from "../generate/static/picture.js";
 import { presets } from "../generate/static/presets.js";
 import { promptBoxes } from "../generate/static/prompt_box.js";
+import { tokens } from "../generate/static/prompt_tokens.js";
 import { stage } from "../generate/static/stage.js";
 import { start } from "../generate/static/start.js";
 import { styles } from "../generate/static/styles.js";
@@ -46,6 +47,7 @@ const BLOCKS = {
   stage,
   start,
   styles,
+  tokens,
   viewer,
 };
 

@@ -1,9 +1,10 @@
 /* What every prompt field of the page can do: Ctrl+Up and Ctrl+Down change a weight, names are completed while they are
-   typed, and brackets without a partner and unknown names are underlined. The field stays a plain one: all of this lies
-   behind it or below it. */
+   typed, brackets without a partner and unknown names are underlined, and tokens are counted, shown on wish, with a line
+   where a chunk of them ends. The field stays a plain one: all of this lies over it or below it. */
 
 import { fill, h } from "../../static/elements.js";
 import { marksOf, offersAt } from "./prompt_names.js";
+import { countOf, layerOf, placesIn, whenCounted } from "./prompt_tokens.js";
 import { weigh } from "./prompt_weight.js";
 
 const ADDRESS = "/ask/prompt-names";
@@ -13,6 +14,8 @@ const FIELDS = '[id$="-prompt"] textarea, [id$="-negative_prompt"] textarea';
 let names = { loras: [], embeddings: [], wildcards: [], isComplete: false };
 let askedAt = Number.NEGATIVE_INFINITY;
 const attached = new WeakSet();
+const SHOWN = "ls-tokens-shown";
+const TOKENS_SHOWN = "latent-studio-tokens"; // in localStorage: "on" where the person wants to see the tokens
 
 /** Asks for the names again when they may have changed; those of before stay where the studio does not answer. Tells
     whether they came anew. */
@@ -48,9 +51,12 @@ function attach(field) {
   list.setAttribute("aria-label", words.offers);
   const news = h("p", { class: "ls-offers-news", role: "status" });
   const marks = h("div", { class: "ls-marks", "aria-hidden": "true" });
+  const counter = h("button", { type: "button", class: "ls-count", hidden: true });
+  const id = field.closest("[id]").id;
   const place = field.parentElement;
   place.classList.add("ls-marked");
   place.append(marks, list, news);
+  place.closest(".block").append(counter); // not within the label: its text would be a part of the field's name
   field.setAttribute("aria-autocomplete", "list");
   field.setAttribute("aria-controls", list.id);
   let found = null;
@@ -103,33 +109,39 @@ function attach(field) {
     close(); // what was put in is complete
   }
 
-  // ------------------------------------------------------------------------------------------------ underlining
+  // --------------------------------------------------------------------------------------- underlines and tokens
 
-  function underline() {
+  function drawLayer() {
     const text = field.value;
     const found = text ? marksOf(text, names) : [];
-    marks.hidden = !found.length;
-    field.toggleAttribute("data-marks", found.length > 0);
-    if (!found.length) return marks.replaceChildren();
-    const nodes = [];
-    let at = 0;
-    for (const { start, end, kind } of found) {
-      if (start < at) continue;
-      nodes.push(text.slice(at, start), h("mark", { "data-kind": kind }, text.slice(start, end)));
-      at = end;
-    }
-    marks.replaceChildren(...nodes, text.slice(at), "\n");
+    const { tokens, ends } = text ? placesIn(text, countOf(id)) : { tokens: [], ends: [] };
+    const shown = localStorage.getItem(TOKENS_SHOWN) === "on" ? tokens : [];
+    drawCounter(text);
+    marks.hidden = !found.length && !shown.length && !ends.length;
+    if (marks.hidden) return marks.replaceChildren();
+    marks.replaceChildren(...layerOf(text, found, shown, ends), "\n");
     const style = getComputedStyle(field);
     for (const name of ["font", "letterSpacing", "padding", "lineHeight", "textAlign", "direction", "tabSize"])
       marks.style[name] = style[name];
     follow();
   }
-  /** The underlines lie over the field, however it is scrolled or drawn larger. */
+  function drawCounter(text) {
+    const count = countOf(id);
+    counter.hidden = !text.trim() || !count;
+    if (counter.hidden) return;
+    const values = { count: count.count, room: count.most * count.sizes.length, most: count.most };
+    const label = fill(words.count, values);
+    if (counter.textContent !== label) counter.textContent = label;
+    counter.title = fill(words["count.title"], values);
+    counter.toggleAttribute("data-old", count.text !== text);
+    counter.setAttribute("aria-pressed", String(localStorage.getItem(TOKENS_SHOWN) === "on"));
+    counter.setAttribute("aria-label", `${label}. ${counter.title}`);
+  }
+  /** The layer lies over the field, however it is scrolled or drawn larger. */
   function follow() {
-    const [box, outer] = [field.getBoundingClientRect(), place.getBoundingClientRect()];
     Object.assign(marks.style, {
-      left: `${box.left - outer.left + field.clientLeft}px`,
-      top: `${box.top - outer.top + field.clientTop}px`,
+      left: `${field.offsetLeft + field.clientLeft}px`,
+      top: `${field.offsetTop + field.clientTop}px`,
       width: `${field.clientWidth}px`,
       height: `${field.clientHeight}px`,
     });
@@ -138,17 +150,17 @@ function attach(field) {
 
   // ---------------------------------------------------------------------------------------------------- events
 
-  const ask = () => freshNames().then((isNew) => isNew && underline());
+  const ask = () => freshNames().then((isNew) => isNew && drawLayer());
   field.addEventListener("focus", ask);
   if (document.activeElement === field) ask(); // the page begins with its first prompt in focus
   field.addEventListener("blur", close);
   field.addEventListener("scroll", follow, { passive: true });
   field.addEventListener("input", () => {
     offer();
-    underline();
-    freshNames().then((isNew) => isNew && (offer(), underline()));
+    drawLayer();
+    freshNames().then((isNew) => isNew && (offer(), drawLayer()));
   });
-  field.addEventListener("change", underline);
+  field.addEventListener("change", drawLayer);
   field.addEventListener("keyup", (event) => {
     if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) offer();
   });
@@ -172,8 +184,15 @@ function attach(field) {
       close();
     }
   });
+  counter.addEventListener("click", () => {
+    const isOn = localStorage.getItem(TOKENS_SHOWN) === "on";
+    localStorage.setItem(TOKENS_SHOWN, isOn ? "off" : "on");
+    window.dispatchEvent(new Event(SHOWN));
+  });
+  window.addEventListener(SHOWN, drawLayer);
+  whenCounted(drawLayer);
   new ResizeObserver(follow).observe(field);
-  underline();
+  drawLayer();
 }
 
 /** From now on every prompt field of the page has all of this: Gradio draws some later, and may draw one anew. */
