@@ -1,4 +1,4 @@
-"""The flow at tiny size: its path, its solver, and a training that goes on after kill -9 and writes what is read back."""
+"""The flow at tiny size: its path, its solver, and a training that goes on after kill -9."""
 
 from __future__ import annotations
 
