@@ -173,7 +173,7 @@ def test_every_control_of_every_tab_is_reached_by_keyboard_both_ways_and_shows_t
         page.evaluate("window.visited = new Set(); window.unseen = []; window.ended = false")
         for _ in range(stops + 20):
             page.keyboard.press("Tab")
-            page.evaluate(
+            ended = page.evaluate(
                 """() => {
                   const here = document.activeElement;
                   if (here === document.body || window.visited.has(here)) return (window.ended = true);
@@ -185,7 +185,7 @@ def test_every_control_of_every_tab_is_reached_by_keyboard_both_ways_and_shows_t
                   if (!marked) window.unseen.push(here.outerHTML.slice(0, 160));
                 }"""
             )
-            if page.evaluate("window.ended"):
+            if ended:
                 break
         missed = page.evaluate(
             f"({STOPS})().filter((one) => !window.visited.has(one)).map((one) => one.outerHTML.slice(0, 160))"
