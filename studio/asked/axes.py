@@ -21,8 +21,8 @@ MAX_CELLS = 144
 MAX_VALUES_CHARACTERS = 20_000
 
 AxisField = Literal[
-    "num_inference_steps", "guidance_scale", "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight",
-    "control_scale", "size", "checkpoint",
+    "num_inference_steps", "guidance_scale", "guidance_low", "guidance_high", "guidance_rescale", "guidance_method",
+    "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight", "control_scale", "size", "checkpoint",
 ]  # fmt: skip
 Value = int | float | str
 
@@ -31,6 +31,10 @@ Value = int | float | str
 A1111_AXES: Mapping[AxisField, str] = {
     "num_inference_steps": "Steps",
     "guidance_scale": "CFG Scale",
+    "guidance_low": "Guidance sigma min",
+    "guidance_high": "Guidance sigma max",
+    "guidance_rescale": "CFG Rescale phi",
+    "guidance_method": "Guidance method",
     "seed": "Seed",
     "scheduler": "Sampler",
     "noise_schedule": "Schedule type",
@@ -47,11 +51,16 @@ _WHOLE: Mapping[str, Range] = {
     "seed": Range(low=0, high=MAX_SEED, whole=True),
 }
 _NUMBERS: Mapping[str, Range] = {
-    **{name: RANGES[name] for name in ("guidance_scale", "strength")},
+    **{
+        name: RANGES[name]
+        for name in ("guidance_scale", "guidance_low", "guidance_high", "guidance_rescale", "strength")
+    },
     "lora_weight": Range(low=-4, high=4),  # the prompt's own tags may go further; beyond this pictures only break
     "control_scale": CONTROL_RANGES["scale"],
 }
-_TABLES: Mapping[str, Mapping[str, str]] = {name: CHOICES[name] for name in ("scheduler", "noise_schedule")}
+_TABLES: Mapping[str, Mapping[str, str]] = {
+    name: CHOICES[name] for name in ("scheduler", "noise_schedule", "guidance_method")
+}
 
 # Axes whose values are somebody's own words, in which a full-width comma is a comma of the text.
 _TEXT_AXES: frozenset[AxisField] = frozenset({"prompt", "checkpoint"})

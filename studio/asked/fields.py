@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.acting import (
@@ -25,10 +26,13 @@ from studio.asked.acting import (
 )
 from studio.asked.control import Control
 from studio.asked.emphasis import EMPHASES, EmphasisName
+from studio.asked.fitting import guidance_problems, scheduler_problems, seed_problems
+from studio.asked.guidance import METHODS, GuidanceMethodName
+from studio.asked.guidance import acts as guides
 from studio.asked.messages import Message
 from studio.asked.noise_settings import acts
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.rows import MAX_SEED, Row, number, row, rows_of
+from studio.asked.rows import Row, number, row, rows_of
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 from studio.asked.upscale import NO_UPSCALER
 
@@ -53,6 +57,7 @@ DEEPEST_ENCODER = 32  # layers of SDXL's second text encoder
 
 
 NO_FILE = b"forgotten"  # stands where the file of a picture was
+_guidance = partial(number, place="guidance", is_recorded=True, step=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,7 @@ class Making:
     the prompts are read and act. `controls`: ControlNets, acting together; their pictures are brought to the
     size that is made as the request's own is, without one cropped. `vae_name`: the VAE that encodes and decodes the
     pictures; "" for the one that the checkpoint runs with.
-    `eta` to `noise_seed_delta`: the fresh noise of a run's steps (`studio.asked.noise_settings`).
+    `eta` to `noise_seed_delta` are `studio.asked.noise_settings`, `guidance_low` to `apg_momentum` `.guidance`.
     """
 
     kind: ClassVar[str] = ""
@@ -126,6 +131,16 @@ class Making:
         0, 2**31 - 1, 0, whole=True, a1111="ENSD", acts=acts("noise_seed_delta"), place="noise", is_compared=False,
         step=0,
     )  # fmt: skip
+    guidance_low: float = _guidance(0, 1000, 0.0, a1111="Guidance sigma min", acts=guides("guidance_low"))
+    guidance_high: float = _guidance(0, 1000, 0.0, a1111="Guidance sigma max", acts=guides("guidance_high"))
+    guidance_rescale: float = _guidance(0, 1, 0.0, a1111="CFG Rescale phi", acts=guides("guidance_rescale"))
+    guidance_method: GuidanceMethodName = row(
+        "choice", "cfg", choices=METHODS, a1111="Guidance method", acts=guides("guidance_method"), is_recorded=True,
+        place="guidance",
+    )  # fmt: skip
+    apg_eta: float = _guidance(0, 1, 0.0, a1111="APG eta", acts=guides("apg_eta"))
+    apg_norm: float = _guidance(0, 1000, 15.0, a1111="APG norm threshold", acts=guides("apg_norm"))
+    apg_momentum: float = _guidance(-1, 1, -0.5, a1111="APG momentum", acts=guides("apg_momentum"))
     preview: PreviewName = row(
         "choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", is_compared=False
     )
@@ -154,37 +169,9 @@ class Making:
         """Everything that is wrong with the fields, in their order; empty when the request is valid."""
         problems = [problem for name, one in self.rows().items() for problem in one.problems(getattr(self, name))]
         problem_fields = {problem.field for problem in problems}
-        problems += [p for p in (*self._scheduler_problems(), *self._seed_problems()) if p.field not in problem_fields]
+        together = (*scheduler_problems(vars(self)), *seed_problems(vars(self)), *guidance_problems(vars(self)))
+        problems += [p for p in together if p.field not in problem_fields]
         return problems
-
-    def _scheduler_problems(self) -> list[Problem]:
-        facts = SCHEDULERS.get(self.scheduler) if isinstance(self.scheduler, str) else None
-        if facts is None:
-            return []
-        problems = []
-        label = NOISE_SCHEDULES.get(str(self.noise_schedule))
-        if label is not None and self.noise_schedule not in facts.noise_schedules:
-            able = self.rows()["noise_schedule"].one_of(facts.noise_schedules)
-            problems.append(
-                Problem("noise_schedule", label, Message("with {scheduler} {able}", scheduler=facts.label, able=able))
-            )
-        if isinstance(self.num_inference_steps, int) and self.num_inference_steps > facts.max_steps:
-            expectation = Message(
-                "with {scheduler} whole numbers from 1 to {last}", scheduler=facts.label, last=facts.max_steps
-            )
-            problems.append(Problem("num_inference_steps", str(self.num_inference_steps), expectation))
-        return problems
-
-    def _seed_problems(self) -> list[Problem]:
-        images = self.num_images_per_prompt
-        last = MAX_SEED - (images - 1 if not self.rows()["num_images_per_prompt"].problems(images) else 0)
-        expectation = Message("whole numbers from 0 to {last}, or -1 or nothing for a random one", last=last)
-        seeds = {"seed": self.seed, "variation_seed": self.variation_seed}
-        return [
-            Problem(name, quoted_value(seed), expectation)
-            for name, seed in seeds.items()
-            if seed is not None and (type(seed) is not int or not 0 <= seed <= last)
-        ]
 
     @classmethod
     def parse(cls, source: Mapping[str, object]) -> Self:
@@ -266,14 +253,9 @@ class TextToImage(Making):
         1, 4, 1.0, a1111="Hires upscale", acts=is_made_twice, place="hires", is_compared=False, step=0.25
     )
     hires_upscaler: HiresUpscalerName = row(
-        "choice",
-        "lanczos",
-        choices=HIRES_UPSCALERS,
-        a1111="Hires upscaler",
-        acts=is_made_twice,
-        place="hires",
+        "choice", "lanczos", choices=HIRES_UPSCALERS, a1111="Hires upscaler", acts=is_made_twice, place="hires",
         is_compared=False,
-    )
+    )  # fmt: skip
     upscaler_name: str = row("name", "", optional=True, acts=is_enlarged, place="upscaler", is_compared=False)
     upscale: str = row(
         "name", NO_UPSCALER, a1111="Postprocess upscaler", acts=is_upscaled, place="upscaler", is_compared=False

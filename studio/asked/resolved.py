@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from studio.asked.fields import HiresUpscalerName, ImageToImage, Inpaint, ResizeModeName, TextToImage
+from studio.asked.guidance import GUIDANCE_FIELDS, GuidanceSettings
+from studio.asked.guidance import settings_of as guidance_of
 from studio.asked.messages import Message
 from studio.asked.noise_settings import NOISE_FIELDS, NoiseSettings, adds_noise, idle_fields, settings_of
 from studio.asked.prompt import Prompt, parse_prompt
@@ -90,6 +92,11 @@ class Resolved:
     def noise(self) -> NoiseSettings:
         """The fresh noise of its steps."""
         return settings_of(self.scheduler, {name: getattr(self.request, name) for name in NOISE_FIELDS})
+
+    @property
+    def guidance(self) -> GuidanceSettings:
+        """How its two predictions become one."""
+        return guidance_of({name: getattr(self.request, name) for name in GUIDANCE_FIELDS})
 
     @property
     def idle_noise_fields(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from studio.asked.fields import ImageToImage, Inpaint
+from studio.asked.guidance import USUAL_GUIDANCE, GuidanceSettings
 from studio.asked.resolved import Resolved
 from studio.diffusion.attention import AttentionMaps, RecordMaps
 from studio.diffusion.attention_edits import AttentionEdit
@@ -26,7 +27,8 @@ from studio.diffusion.components import Components
 from studio.diffusion.conditions import size_conditions
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.denoisers import DENOISERS
-from studio.diffusion.guidance import composed, guidance_embedding, guide
+from studio.diffusion.guidance import composed, guidance_embedding
+from studio.diffusion.guidance_methods import GuidanceMethod
 from studio.diffusion.latents import (
     Beginning,
     UnmaskedPart,
@@ -98,7 +100,8 @@ class Lane:
     masked picture. `conditioning` is what the prompts are encoded to. `added_conditions` are added_cond_kwargs that
     hold for the whole run (SDXL's time_ids), each (rows, ...). `extra_input` (1, C', h, w) is put behind the
     latents' channels in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its
-    ControlNets, those that act at some time of the run; `edits` change its attention or look at it.
+    ControlNets, those that act at some time of the run; `edits` change its attention or look at it. `guidance` says
+    how predictions become one, and at which noise levels: at the others a lane asks for the prompt's row alone.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Lane:
         adapters: Sequence[AppliedAdapter] = (),
         controls: Sequence[AppliedControl] = (),
         edits: Sequence[AttentionEdit] = (),
+        guidance: GuidanceSettings = USUAL_GUIDANCE,
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -127,10 +131,13 @@ class Lane:
         self.conditioning = conditioning
         self._branches = components.branches(guidance_scale)
         self._weights = conditioning.weights
-        self.rows = 1 + len(self._weights) if self._weights else self._branches  # of each U-Net call
         width = components.guidance_width
         self._guidance = guidance_embedding(guidance_scale, width) if width else None
         self._added_conditions = dict(added_conditions or {})
+        # What the prompt's row alone is given, where guidance does not act; a composed prompt needs all its rows.
+        alone = guidance.has_band and self._branches > 1 and not self._weights
+        self._alone = conditioning.prompt_alone() if alone else None
+        self._added_alone = {name: value[-1:] for name, value in self._added_conditions.items()}
         self._extra_input = extra_input
         self._adapters = tuple(adapters)
         self._controls = tuple(controls)
@@ -138,6 +145,7 @@ class Lane:
         self._dtype = components.dtype
         self._denoiser = DENOISERS[components.family.denoiser]
         self._prediction_type = components.prediction_type
+        self._method = GuidanceMethod(guidance, components.prediction_type)
         self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
         self._model_input: torch.Tensor | None = None  # model input of the call that waits for its answer
@@ -146,6 +154,18 @@ class Lane:
     def total(self) -> int:
         """U-Net evaluations of the whole run."""
         return self.schedule.total
+
+    @property
+    def rows(self) -> int:
+        """Of its next U-Net call."""
+        if self._weights:
+            return 1 + len(self._weights)
+        return self._branches if self._is_guided_here else 1
+
+    @property
+    def _is_guided_here(self) -> bool:
+        level = self.schedule.levels[min(self.index, self.total - 1)] if self.total else None
+        return self._branches > 1 and (level is None or self._method.settings.acts_at(level.sigma))
 
     @property
     def is_finished(self) -> bool:
@@ -175,8 +195,8 @@ class Lane:
         if self._extra_input is not None:
             sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
         embeds, conditions = self._condition()
-        if self.rows > 1:
-            sample = sample.expand(self.rows, -1, -1, -1)
+        if (rows := self.rows) > 1:
+            sample = sample.expand(rows, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
         return UnetCall(
             sample,
@@ -198,7 +218,7 @@ class Lane:
         """
         if self._weights:
             conditional = composed(model_output, self._weights)
-            outputs = [model_output[:1].float(), conditional] if self._branches > 1 else [conditional]
+            outputs = [model_output[:1].float(), conditional] if self._is_guided_here else [conditional]
             model_output = torch.cat(outputs)
         return self._take(model_output)
 
@@ -206,24 +226,27 @@ class Lane:
         """Advance with the predictions (branches, C, h, w), the negative prompt's first."""
         if self._model_input is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
-        index = self.index
-        guided_output = guide(model_output.float(), self.guidance_scale)
+        index, level, x_t = self.index, self.schedule.levels[self.index], self._model_input
+        outputs = model_output.float()
+        guided_output = self._method.guide(outputs, self.guidance_scale, x_t, level)
         evaluation = Evaluation(
             index=index,
             total=self.total,
             stage=self.schedule.stages[index],
             timestep=self._timesteps[index],
-            level=self.schedule.levels[index],
-            x_t=self._model_input[0],
+            level=level,
+            x_t=x_t[0],
             model_output=guided_output[0],
             prediction_type=self._prediction_type,
             step=self.schedule.steps[index],
-            guidance_scale=self.guidance_scale if self._branches > 1 else 1.0,
+            guidance_scale=self.guidance_scale if len(outputs) > 1 else 1.0,
             outputs=model_output,
             latents=self.latents[0],
             scale=self.schedule.scale(index),
         )
-        self.latents = self.schedule.step(index, guided_output, self.latents, self._generator)
+        mixed, step_output = self._method.for_step(guided_output, outputs, x_t, level)
+        latents = self.latents if mixed is x_t else mixed * self.schedule.scale(index)
+        self.latents = self.schedule.step(index, step_output, latents, self._generator)
         if self._unmasked_part is not None:
             self.latents = self._unmasked_part.put_back(self.latents, self.schedule, index + 1)
         self.index = index + 1
@@ -274,6 +297,9 @@ class Lane:
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
+        if self._alone is not None and not self._is_guided_here:
+            embeds, conditions = self._alone.at(step)
+            return embeds, {**conditions, **self._added_alone}
         embeds, conditions = self.conditioning.at(step)
         return embeds, {**conditions, **self._added_conditions}
 
@@ -354,4 +380,5 @@ def start_lane(
         adapters=adapters,
         controls=controls,
         edits=edits,
+        guidance=resolved.guidance,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,11 @@ class Conditioning:
     def positions(self) -> int:
         """Tokens of a chunk, those of begin and end included."""
         return self.entries[0][1].shape[1] // self.chunks
+
+    def prompt_alone(self) -> Conditioning:
+        """The same without the negative prompt's branch, for a prompt that is not composed."""
+        entries = ((until, e[-1:], {k: v[-1:] for k, v in added.items()}) for until, e, added in self.entries)
+        return replace(self, entries=tuple(entries), negative_prompt=None)
 
     def at(self, step: int) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """(prompt_embeds, added) of a 0-based step."""

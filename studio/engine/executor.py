@@ -41,6 +41,7 @@ from studio.engine import failures, memory
 from studio.engine.conditioning import Conditioner
 from studio.engine.device import Device
 from studio.engine.forks import Fork
+from studio.engine.guidance_notes import guidance_notes
 from studio.engine.jobs import Job
 from studio.engine.preview_fitter import PreviewFitter
 from studio.engine.run_files import RunFiles, check_unchanged, run_files
@@ -139,6 +140,7 @@ class Executor:
         strays = drift.drift_of(components, resolved)
         adapters = dict.fromkeys(adapter.adapter for image in images for adapter in image.adapters)
         notes = (*components.notes, *(note for adapter in adapters for note in adapter.notes))
+        notes += tuple(guidance_notes(components, images[0].resolved))
         return Run(
             job=job,
             resolved=resolved,

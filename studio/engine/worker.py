@@ -118,6 +118,7 @@ class Worker:
         self._outside.book.charge(shares)
         self._presenter.measure(results.callers[0], results.rows, seconds)
         for active, _ in results.evaluations:
+            active.running_lane.rows = active.lane.rows  # one more or less where guidance begins or ends
             if active.lane.is_finished and active.at_work and active.run.job.stop_reason is None:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)

@@ -29,6 +29,7 @@ A1111_SCHEDULES: Mapping[str, str] = {
     "ays": "Align Your Steps",
 }
 
+DDIM_CFGPP = "DDIM CFG++"  # one sampler there; a scheduler and a way of guidance here
 _A1111_FILLS = {"edges": "fill", "noise": "latent noise"}  # it writes nothing for the picture itself
 
 _READ_SAMPLERS = {"plms": "pndm"} | {
@@ -76,6 +77,9 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         pairs["Hires upscaler"] = _model_name(str(info["upscaler_name"]))
     elif is_upscaled(info) and not is_made_twice(info):  # the words in which other readers look for an upscaler
         pairs["Hires upscaler"] = _model_name(str(info["upscale"]))
+    if (info.get("scheduler"), info.get("guidance_method")) == ("ddim", "cfgpp"):  # a sampler of its own there
+        pairs["Sampler"] = DDIM_CFGPP
+        del pairs["Guidance method"]
     pairs["Size"] = "{}x{}".format(*_picture_size(info))
     model_hash, versions = info.get("model_hash"), info.get("versions")
     version = versions.get("Latent Studio") if isinstance(versions, Mapping) else None
@@ -177,8 +181,9 @@ _NO_SETTING = {
     "Hires resize-2", "Size-1", "Size-2", "Init image hash", "Template", "Negative Template",
 }  # fmt: skip
 _REFINER = ("Refiner", "Refiner switch at")
+_OTHER_KEYS = {"CFG rescale": "CFG Rescale phi", "CFG Rescale": "CFG Rescale phi"}  # SD.Next's and extensions'
 # Keys that say nothing where they have this value.
-_USUAL = {"Mask mode": "Inpaint masked", "Pad conds": "False"}
+_USUAL = {"NGMS": "0", "NGMS all steps": "True", "Mask mode": "Inpaint masked", "Pad conds": "False"}
 
 
 def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
@@ -187,10 +192,12 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
     twice = _hires_scale(pairs)
     names_by_key = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
     for key, text in pairs.items():
-        name = names_by_key.get(key, "")
+        name = names_by_key.get(_OTHER_KEYS.get(key, key), "")
         row = ROWS.get(name)
         if key == "Denoising strength":
             settings.add("strength" if twice is None else "hires_strength", _number(text), key)
+        elif key == "NGMS" and pairs.get("NGMS all steps") == "True" and "Guidance sigma min" not in pairs:
+            settings.add("guidance_low", _number(text), key)  # below this sigma A1111 leaves the negative prompt out
         elif row is None or (key == "Emphasis" and text.casefold() not in _EMPHASES):  # A1111 knows others
             _leave(settings, key, text)
         elif row.kind == "number":
@@ -247,7 +254,10 @@ def _split_sampler(settings: FileSettings, sampler: str, *, second: bool = False
     scheduler, noise_schedule, key = "scheduler", "noise_schedule", "Sampler"
     if second:
         scheduler, noise_schedule, key = "hires_scheduler", "hires_noise_schedule", "Hires sampler"
-    if sampler.casefold() not in _READ_CHOICES[scheduler]:
+    if sampler.casefold() == DDIM_CFGPP.casefold() and not second:
+        settings.add(scheduler, "ddim", key)
+        settings.add("guidance_method", "cfgpp", key)
+    elif sampler.casefold() not in _READ_CHOICES[scheduler]:
         for label in sorted(_READ_SCHEDULES, key=len, reverse=True):
             if sampler.casefold().endswith(f" {label}"):
                 short = sampler[: -len(label) - 1]

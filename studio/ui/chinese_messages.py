@@ -401,6 +401,14 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "只用提示词计算。",
     "In the second pass, {}": "在第二遍中，{1}",
     "{} does nothing with {}.": "{1} 对 {2} 不起作用。",
+    "{} does nothing without APG.": "{1} 只对 APG 起作用。",
+    "{} does nothing here: the guidance scale is 1, or the model is told its guidance.": "{1} 在这里不起作用："
+    "引导系数为 1，或模型直接接收引导系数。",
+    "Guidance acts in {} of {} evaluations. With AND all rows are computed all the same.": "引导在 {2} 次计算中的 "
+    "{1} 次起作用。使用 AND 时所有行仍会计算。",
+    "Guidance acts in {} of {} evaluations: {} of {} rows of the U-Net are not computed.": "引导在 {2} 次计算中的 "
+    "{1} 次起作用：U-Net 的 {4} 行中有 {3} 行不用计算。",
+    "with a highest noise level of {} numbers from 0 to it": "最高噪声水平为 {1} 时，从 0 到该值的数",
     "for {} nothing but its usual value": "对于 {1}，只允许通常的值",
     "Runs {} of {} steps.": "共 {2} 步，实际运行 {1} 步。",
     "evaluation {} of {}": "第 {1} / {2} 次计算",

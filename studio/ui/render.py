@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from studio.answered.events import Event, Failed, Finished, JobSummary, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
 from studio.asked.acting import is_upscaled
+from studio.asked.guidance import METHODS
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
 from studio.asked.resolved import Suits, resolve
@@ -91,6 +92,7 @@ def settings_texts(info: Mapping[str, object], seed: str, width: int, height: in
             parts.append(say("line.steps", **values))
     if isinstance(info.get("guidance_scale"), (int, float)):
         parts.append(say("line.guidance", guidance=f"{info['guidance_scale']:g}"))
+    parts += _guidance_texts(info)
     if isinstance(info.get("strength"), (int, float)):
         parts.append(say("line.strength", strength=f"{info['strength']:g}"))
     scale = info.get("hires_scale")
@@ -107,6 +109,22 @@ def settings_texts(info: Mapping[str, object], seed: str, width: int, height: in
     if is_upscaled(info):
         parts.append(say("line.upscaled", upscaler=info["upscale"]))
     return parts
+
+
+def _guidance_texts(info: Mapping[str, object]) -> list[str]:
+    """How it was guided, where not in the usual way."""
+    low, high, share = (
+        value if isinstance(value := info.get(f"guidance_{name}"), (int, float)) else 0
+        for name in ("low", "high", "rescale")
+    )
+    parts = []
+    if low or high:
+        kind = "band" if low and high else "from" if low else "to"
+        parts.append(say(f"line.guidance.{kind}", low=f"{low:g}", high=f"{high:g}"))
+    if share:
+        parts.append(say("line.rescale", share=f"{share:g}"))
+    method = info.get("guidance_method")
+    return [*parts, choice("guidance_method", str(method))] if method in METHODS and method != "cfg" else parts
 
 
 def spread_frames(frames: Sequence[bytes], at_most: int) -> list[bytes]:

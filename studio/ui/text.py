@@ -15,11 +15,13 @@ from typing import Any
 from studio.asked.control import PREPROCESSORS
 from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import AS_BEFORE, HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
+from studio.asked.guidance import METHODS
 from studio.asked.messages import Message, as_text, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui import language
 from studio.ui.chinese_spacing import spaced
+from studio.ui.guidance_texts import GUIDANCE
 from studio.ui.language import speaking
 from studio.ui.learn_texts import LEARN
 from studio.ui.new_model_texts import NEW_MODELS
@@ -40,6 +42,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "noise_schedule": NOISE_SCHEDULES,
     "preprocessor": PREPROCESSORS,
     "emphasis": EMPHASES,
+    "guidance_method": METHODS,
 }
 
 _ENGLISH: Mapping[str, str] = {
@@ -1942,6 +1945,7 @@ PARTS: tuple[Mapping[str, Mapping[str, str]], ...] = (
     LEARN,
     QUEUE,
     PRESETS,
+    GUIDANCE,
     NEW_MODELS,
     PROMPT_BOX,
     PROMPT_WORDS,

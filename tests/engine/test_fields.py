@@ -45,11 +45,14 @@ OTHER: dict[str, Any] = {
     "strength": 0.9, "hires_strength": 0.9, "vae_name": "other", "upscaler_name": "4x", "upscale": "4x",
     "mask": png("white", (4, 4, 30, 60)), "inpaint_area": "whole", "hires_scale": 2.0, "padding": 24,
     "s_tmin": 5.0, "s_tmax": 2.0, "noise_seed_delta": 31337,
+    "guidance_low": 2.0, "guidance_high": 2.0, "apg_norm": 1.0,
     "hires_prompt": "a blue apple", "hires_negative_prompt": "sea",
 }  # fmt: skip
 # What a field needs beside it to have a say.
 BESIDE: dict[str, dict[str, Any]] = {
     "emphasis": {"prompt": "a (red:1.6) fox"},
+    "apg_eta": {"guidance_method": "apg"}, "apg_norm": {"guidance_method": "apg"},
+    "apg_momentum": {"guidance_method": "apg"},
     "eta": {"scheduler": "euler_a"},
     "noise_seed_delta": {"scheduler": "euler_a"},
     "s_tmin": {"s_churn": 30.0}, "s_tmax": {"s_churn": 30.0}, "s_noise": {"s_churn": 30.0},

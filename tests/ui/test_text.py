@@ -137,6 +137,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "landmark.",
         "library.saving.note.",
         "aspect.",
+        "line.guidance.",
         "choice.",
         "stage.decoder.",
         "stage.keys.",

@@ -35,6 +35,7 @@ TABLES = {
         "NEW_MODELS",
         "PROMPT_WORDS",
         "PROMPT_BOX",
+        "GUIDANCE",
     )
 }
 FRENCH = {"line.seed": "graine {seed}", "prompt.label": "Invite"}

@@ -15,6 +15,10 @@ from studio.ui.text import say
 SUGGESTIONS: Mapping[str, str] = {
     "num_inference_steps": "5, 10, 20, 40",
     "guidance_scale": "1, 3, 5, 8",
+    "guidance_low": "0, 0.5, 1, 2",
+    "guidance_high": "0, 2, 5, 10",
+    "guidance_rescale": "0, 0.35, 0.7, 1",
+    "guidance_method": "CFG, APG",
     "strength": "0.3, 0.5, 0.7, 0.9",
     "lora_weight": "0, 0.5, 1",
     "control_scale": "0, 0.5, 1, 1.5",
@@ -25,7 +29,7 @@ SUGGESTIONS: Mapping[str, str] = {
 }
 # Stands between an axis and why it cannot be used; the page greys what holds it (static/unusable.js).
 UNUSABLE = " — "
-_NAMES = frozenset({"scheduler", "noise_schedule", "checkpoint"})
+_NAMES = frozenset({"scheduler", "noise_schedule", "guidance_method", "checkpoint"})
 
 
 def suggestion(engine: Engine, axis: str) -> str:

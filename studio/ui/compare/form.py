@@ -14,7 +14,7 @@ from studio.asked.compare import FORM_ROWS
 from studio.asked.schedulers import NOISE_SCHEDULES
 from studio.ui.blocks import html_block
 from studio.ui.compare import axes
-from studio.ui.generate import control, prompt_helper, starting, token_line
+from studio.ui.generate import control, guidance, prompt_helper, starting, token_line
 from studio.ui.generate import widgets as w
 from studio.ui.render import choice
 from studio.ui.text import say
@@ -122,6 +122,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
             for name in ("width", "height"):
                 components[name].value = getattr(checkpoint, f"native_{name}") if checkpoint else None
     token_line.connect(engine, TAB, tokens, components)
+    components |= guidance.build(TAB)
     upload = gr.UploadButton(
         say("compare.open"), file_types=[".png"], size="sm", elem_id=f"{TAB}-open", elem_classes="cmp-open"
     )

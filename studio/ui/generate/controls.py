@@ -17,7 +17,7 @@ from studio.answered.engine import Engine
 from studio.answered.models import Checkpoint
 from studio.asked.requests import ROWS
 from studio.ui.blocks import html_block
-from studio.ui.generate import control, noise, prompt_helper, token_line, upscaler, vae
+from studio.ui.generate import control, guidance, noise, prompt_helper, token_line, upscaler, vae
 from studio.ui.generate.widgets import begins_at, checkpoint_choices, section, suited_sliders
 from studio.ui.queue import panel as queue
 from studio.ui.render import strength_sentence
@@ -153,6 +153,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         components |= section(tab, "more")
         components["vae_name"] = vae.build(engine, tab, checkpoint.name if checkpoint else None)
     vae.connect(engine, components, more)
+    components |= guidance.build(tab)
     fold, noise_fields = noise.build(tab)
     components |= noise_fields
     noise.connect(fold, components)

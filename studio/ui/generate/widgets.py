@@ -54,7 +54,7 @@ def component(tab: str, row: Row, checkpoint: Checkpoint | None = None) -> Any:
         return gr.Number(
             value=None if row.suits else row.default,
             label=say(row.label),
-            info=say(row.help) if row.place in ("more", "noise", "hires_own") else None,
+            info=say(row.help) if row.place in ("more", "noise", "guidance", "hires_own") else None,
             elem_id=elem_id,
             min_width=64,
             elem_classes="ls-number",

@@ -1,0 +1,64 @@
+"""What must fit together between the fields of a request, whose values are allowed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from studio.asked.acting import is_made_twice
+from studio.asked.guidance import CFGPP_SCHEDULERS, METHODS
+from studio.asked.messages import Message
+from studio.asked.problems import Problem, one_of, quoted_value
+from studio.asked.rows import MAX_SEED
+from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
+
+Values = Mapping[str, object]  # of a request, by the names of its fields
+
+
+def scheduler_problems(values: Values) -> list[Problem]:
+    """Of a scheduler: the noise schedules and the number of steps that it can run."""
+    scheduler, schedule, steps = (values.get(n) for n in ("scheduler", "noise_schedule", "num_inference_steps"))
+    facts = SCHEDULERS.get(scheduler) if isinstance(scheduler, str) else None
+    if facts is None:
+        return []
+    problems = []
+    label = NOISE_SCHEDULES.get(str(schedule))
+    if label is not None and schedule not in facts.noise_schedules:
+        able = one_of({name: NOISE_SCHEDULES[name] for name in facts.noise_schedules})
+        problems.append(
+            Problem("noise_schedule", label, Message("with {scheduler} {able}", scheduler=facts.label, able=able))
+        )
+    if isinstance(steps, int) and steps > facts.max_steps:
+        expectation = Message(
+            "with {scheduler} whole numbers from 1 to {last}", scheduler=facts.label, last=facts.max_steps
+        )
+        problems.append(Problem("num_inference_steps", str(steps), expectation))
+    return problems
+
+
+def seed_problems(values: Values) -> list[Problem]:
+    """Of the seeds: that of the last image is in the range too."""
+    images = values.get("num_images_per_prompt")
+    last = MAX_SEED - (images - 1 if type(images) is int and images > 0 else 0)
+    expectation = Message("whole numbers from 0 to {last}, or -1 or nothing for a random one", last=last)
+    seeds = {name: values.get(name) for name in ("seed", "variation_seed")}
+    return [
+        Problem(name, quoted_value(seed), expectation)
+        for name, seed in seeds.items()
+        if seed is not None and (type(seed) is not int or not 0 <= seed <= last)
+    ]
+
+
+def guidance_problems(values: Mapping[str, object]) -> list[Problem]:
+    """Of the band and the method: the lowest noise level is not above the highest, CFG++ has a scheduler for it."""
+    problems = []
+    low, high, scheduler = values.get("guidance_low"), values.get("guidance_high"), values.get("scheduler")
+    if isinstance(low, float) and isinstance(high, float) and high and low > high:
+        expectation = Message("with a highest noise level of {high} numbers from 0 to it", high=f"{high:g}")
+        problems.append(Problem("guidance_low", f"{low:g}", expectation))
+    second = values.get("hires_scheduler") if is_made_twice(values) else None
+    unable = next((n for n in (scheduler, second) if n in SCHEDULERS and n not in CFGPP_SCHEDULERS), None)
+    if values.get("guidance_method") == "cfgpp" and unable is not None:
+        others = one_of({name: label for name, label in METHODS.items() if name != "cfgpp"})
+        expectation = Message("with {scheduler} {able}", scheduler=SCHEDULERS[unable].label, able=others)  # type: ignore[index]
+        problems.append(Problem("guidance_method", METHODS["cfgpp"], expectation))
+    return problems
