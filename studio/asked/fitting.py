@@ -56,9 +56,10 @@ def guidance_problems(values: Mapping[str, object]) -> list[Problem]:
         expectation = Message("with a highest noise level of {high} numbers from 0 to it", high=f"{high:g}")
         problems.append(Problem("guidance_low", f"{low:g}", expectation))
     second = values.get("hires_scheduler") if is_made_twice(values) else None
-    unable = next((n for n in (scheduler, second) if n in SCHEDULERS and n not in CFGPP_SCHEDULERS), None)
+    names = [name for name in (scheduler, second) if isinstance(name, str) and name in SCHEDULERS]
+    unable = next((name for name in names if name not in CFGPP_SCHEDULERS), None)
     if values.get("guidance_method") == "cfgpp" and unable is not None:
         others = one_of({name: label for name, label in METHODS.items() if name != "cfgpp"})
-        expectation = Message("with {scheduler} {able}", scheduler=SCHEDULERS[unable].label, able=others)  # type: ignore[index]
+        expectation = Message("with {scheduler} {able}", scheduler=SCHEDULERS[unable].label, able=others)
         problems.append(Problem("guidance_method", METHODS["cfgpp"], expectation))
     return problems

@@ -139,8 +139,7 @@ class Executor:
             check_unchanged(job.fork.recipe.files, files)
         strays = drift.drift_of(components, resolved)
         adapters = dict.fromkeys(adapter.adapter for image in images for adapter in image.adapters)
-        notes = (*components.notes, *(note for adapter in adapters for note in adapter.notes))
-        notes += tuple(guidance_notes(components, images[0].resolved))
+        notes = (*components.notes, *(n for one in adapters for n in one.notes), *guidance_notes(components, resolved))
         return Run(
             job=job,
             resolved=resolved,
