@@ -208,7 +208,7 @@ class Executor:
             variation=run.variation(image),
             adapters=here.adapters,
             controls=self._controls(run, run.resolved),
-            edits=self._edits(run),
+            edits=_edits(self.components, run),
             fork=fork,
         )
 
@@ -305,10 +305,6 @@ class Executor:
             run.controls[size] = controls
         return run.controls[size]
 
-    def _edits(self, run: Run) -> tuple[AttentionEdit, ...]:
-        """What the lanes of a run change in their attention, or look at: a record of it, if the job asks for one."""
-        return (RecordMaps(most_places=recording.most_places(self.components)),) if run.job.attention else ()
-
     def second_evaluations(self, run: Run) -> int:
         """Evaluations of the second pass of one image; 0 where there is none."""
         second = run.resolved.second_pass
@@ -379,3 +375,8 @@ def _advance(lane: Lane, outputs: torch.Tensor) -> Evaluation:
     evaluation = lane.advance(outputs)
     failures.check_finite(lane, evaluation)
     return evaluation
+
+
+def _edits(components: Components, run: Run) -> tuple[AttentionEdit, ...]:
+    """What the lanes of a run change in their attention, or look at: a record of it, if the job asks for one."""
+    return (RecordMaps(most_places=recording.most_places(components)),) if run.job.attention else ()
