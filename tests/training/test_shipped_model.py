@@ -33,6 +33,7 @@ from training.world_pictures import HELD_OUT_SEED, picture_batch
 
 CHECKPOINT = Path("models/small-world-128")
 FAST = CHECKPOINT / "lora" / "small-world-fast.safetensors"
+UPSCALER = CHECKPOINT / "upscaler" / "small-world-4x.safetensors"
 COUNT = 32
 
 
@@ -59,8 +60,9 @@ def encode(pipeline: StableDiffusionPipeline, pixels: torch.Tensor) -> torch.Ten
 
 
 def test_sizes() -> None:
-    files = [file for file in CHECKPOINT.rglob("*") if file.is_file() and file != FAST]
+    files = [file for file in CHECKPOINT.rglob("*") if file.is_file() and file not in (FAST, UPSCALER)]
     assert FAST.stat().st_size <= 4_000_000
+    assert UPSCALER.stat().st_size <= 2_000_000
     assert max(file.stat().st_size for file in files) <= 15 * 2**20
     assert sum(file.stat().st_size for file in files) <= 30_000_000
 
