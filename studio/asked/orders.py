@@ -195,6 +195,15 @@ class DownloadFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddByLink:
+    """Fetch one safetensors file into the models folder: of an https address, or of a model's page on Civitai.
+    `sha256`: what the file must have, 64 hexadecimal digits; "" for what the server says, if anything."""
+
+    link: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelDownload:
     """Stop a download. What has come is kept for resuming and never listed."""
 
@@ -212,6 +221,7 @@ ModelOrder = (
     | MergeModels
     | StopMerge
     | DownloadFiles
+    | AddByLink
     | CancelDownload
 )
 

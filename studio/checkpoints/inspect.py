@@ -77,7 +77,7 @@ def read_whole_header(path: Path) -> Header:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(300)
-            _refuse_other_formats(path.name, start, size)
+            refuse_other_formats(path.name, start, size)
             length = int.from_bytes(start[:8], "little")
             if length > MAX_HEADER_BYTES:
                 raise BadCheckpoint(
@@ -106,7 +106,8 @@ def read_whole_header(path: Path) -> Header:
     return Header(_check_entries(path.name, entries, size, 8 + length), metadata, size)
 
 
-def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
+def refuse_other_formats(name: str, start: bytes, size: int) -> None:
+    """Raises BadCheckpoint, or PickleFile, where the first bytes (300 are enough) are no safetensors file's."""
     if size == 0:
         raise BadCheckpoint(Message("{name} is empty: the download did not finish.", name=name))
     if start.startswith(b"version https://git-lfs"):

@@ -1,5 +1,5 @@
-"""One file of the hub => the disk: in as many connections as it takes, resumed where one broke, compared with the
-hub's sha256, and only then under its own name."""
+"""One file of the hub or of another server => the disk: in as many connections as it takes, resumed where one broke,
+compared with the sha256 that is known, and only then under its own name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx
 
 from studio.answered.models import Download, HubFile
 from studio.asked.messages import Message
-from studio.checkpoints.repository import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +79,7 @@ class Progress:
         self._job.download = replace(self._job.download, message=message)
 
     def verifying(self) -> None:
-        self._job.download = replace(
-            self._job.download, state="verifying", message=Message("Comparing its sha256 with the hub's.")
-        )
+        self._job.download = replace(self._job.download, state="verifying", message=Message("Comparing its sha256."))
 
 
 class Transfer:
@@ -95,16 +91,21 @@ class Transfer:
         job: Job,
         staging: Path,
         *,
-        endpoint: str,
+        address_of: Callable[[HubFile], str],
+        refusal_of: Callable[[int, HubFile], str],
+        server: str,
         arrived_bytes: int,
         stall: httpx.Timeout,
         wait: Callable[[threading.Event, float], object],
     ) -> None:
-        """`arrived_bytes` lie in `staging` from an earlier try; `stall` bounds the time without one byte."""
+        """`address_of` a file; `refusal_of`: what a status of the server means, a sentence; `server`: what a person
+        calls it. `arrived_bytes` lie in `staging` from an earlier try; `stall` bounds the time without one byte."""
         self._client = client
         self._job = job
         self._staging = staging
-        self._endpoint = endpoint
+        self._address_of = address_of
+        self._refusal_of = refusal_of
+        self._server = server
         self._stall = stall
         self._wait = wait
         self._progress = Progress(job, arrived_bytes)
@@ -115,15 +116,14 @@ class Transfer:
         if whole.exists():  # of an earlier try, verified then
             return
         part.parent.mkdir(parents=True, exist_ok=True)
-        revision = quote(self._job.revision, safe="")
-        address = f"{self._endpoint}/{self._job.download.repository}/resolve/{revision}/{quote(file.path)}"
+        address = self._address_of(file)
         fruitless = 0
         while file.size is None or size_on_disk(part) < file.size or not part.exists():
             before = size_on_disk(part)
             try:
                 wait = self._connect(address, file, part)
             except httpx.HTTPError as error:
-                logger.info("The connection to the hub broke: %s", cause(error))
+                logger.info("The connection of a download broke: %s", cause(error))
                 wait = None
             else:
                 if wait is None:
@@ -131,11 +131,14 @@ class Transfer:
             fruitless = 0 if size_on_disk(part) > before else fruitless + 1
             if fruitless >= TRIES:
                 raise DownloadError(
-                    Message("The hub does not answer any more. What has come is kept: try again later.")
+                    Message(
+                        "{server} does not answer any more. What has come is kept: try again later.",
+                        server=self._server,
+                    )
                 )
             seconds = RETRY_SECONDS[min(fruitless, len(RETRY_SECONDS) - 1)] if wait is None else wait
             message = Message("The connection broke; going on in {seconds} s.", seconds=f"{seconds:.0f}")
-            self._progress.say(message if wait is None else Message("The hub is busy."))
+            self._progress.say(message if wait is None else Message("{server} is busy.", server=self._server))
             self._wait(self._job.stop, seconds)
             if self._job.stop.is_set():
                 raise Cancelled
@@ -146,6 +149,9 @@ class Transfer:
         """Read on from what is there. None: the file is at its end; else the seconds the hub asks to wait."""
         begin = size_on_disk(part)
         headers = {"range": f"bytes={begin}-"} if begin else {}
+        version = part.with_name(part.name + ".etag")  # of what lies there: no sha256 would show two files in one
+        if begin and file.sha256 is None and version.exists():
+            headers["if-range"] = version.read_text()
         with self._client.stream("GET", address, headers=headers, timeout=self._stall) as answer:
             if answer.status_code == 429 or answer.status_code >= 500:
                 return _retry_after(answer)
@@ -154,12 +160,15 @@ class Transfer:
                 part.unlink()
                 return 0.0
             if answer.status_code not in (200, 206):
-                raise DownloadError(refusal(answer.status_code, self._job.download.repository, file.path))
+                raise DownloadError(self._refusal_of(answer.status_code, file))
             resumes = answer.status_code == 206 and _range_begin(answer) == begin
             if begin and not resumes:  # the hub sends it from the beginning
                 self._progress.add(-begin)
                 begin = 0
             self._progress.say("")
+            etag = answer.headers.get("etag", "")
+            if file.sha256 is None and etag.startswith('"') and not begin:
+                version.write_text(etag)
             with part.open("ab" if resumes else "wb") as out:
                 for block in answer.iter_bytes(BLOCK):
                     out.write(block)
@@ -167,7 +176,11 @@ class Transfer:
                     begin += len(block)
                     if file.size is not None and begin > file.size:
                         raise DownloadError(
-                            Message("The hub sends more than {file} has. Nothing of it is kept.", file=file.path)
+                            Message(
+                                "{server} sends more than {file} has. Nothing of it is kept.",
+                                server=self._server,
+                                file=file.path,
+                            )
                         )
                     if self._job.stop.is_set():
                         raise Cancelled
@@ -178,11 +191,11 @@ class Transfer:
         return None if complete else 0.0
 
     def _verify(self, file: HubFile, part: Path) -> None:
-        """The sha256 that the hub gave for the file, where it knows one. What is wrong is thrown away."""
+        """The sha256 that is known of the file, if any. What is wrong is thrown away."""
         if file.size is not None and size_on_disk(part) != file.size:
             part.unlink(missing_ok=True)
             raise DownloadError(
-                Message("{file} came with another length than the hub says. Try again.", file=file.path)
+                Message("{file} came with another length than was announced. Try again.", file=file.path)
             )
         if file.sha256 is None:
             return
@@ -196,9 +209,7 @@ class Transfer:
         if digest.hexdigest() != file.sha256:
             part.unlink()
             raise DownloadError(
-                Message(
-                    "{file} is not what the hub says it is (its sha256 is another). It was thrown away.", file=file.path
-                )
+                Message("{file} is not what was announced (its sha256 is another). It was thrown away.", file=file.path)
             )
 
 

@@ -38,8 +38,10 @@ from studio.checkpoints import thumbnail
 from studio.checkpoints.catalog import Catalog, Entry, memory_folder
 from studio.checkpoints.conversions import Conversions, target_of
 from studio.checkpoints.download import Hub
+from studio.checkpoints.download_queue import DownloadQueue
 from studio.checkpoints.hashes import Hasher
 from studio.checkpoints.inspect import BadCheckpoint
+from studio.checkpoints.links import Links
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.merges import Merges
 from studio.checkpoints.options import ModelOptions
@@ -86,7 +88,9 @@ class ModelService:
         folder = memory_folder(self.catalog.models_dirs)
         self.hasher = Hasher(Memo(folder / "hashes.json" if folder else None), busy)
         own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
-        self._hub = Hub(own, on_arrival=lambda: self.catalog.entries(refresh=True))
+        self._downloads = DownloadQueue(on_arrival=lambda: self.catalog.entries(refresh=True))
+        self._hub = Hub(own, queue=self._downloads)
+        self._links = Links(self._hub.place, self._downloads)
         self._conversions = Conversions(on_arrival=lambda: self.catalog.entries(refresh=True))
         self._merges = Merges(own, self.catalog, self.hasher)
         self._wake = wake
@@ -137,6 +141,8 @@ class ModelService:
                 self.download(
                     order.repository, order.files, kind=order.kind, revision=order.revision, token=order.token
                 )
+            case orders.AddByLink():
+                self._links.download(order.link, sha256=order.sha256)
             case orders.CancelDownload():
                 self.cancel_download(order.download_id)
             case _:
@@ -349,7 +355,7 @@ class ModelService:
             note=self.catalog.note(entry) or sentences(facts.notes),
             place=places.get(entry.id, "disk"),
             has_picture=facts.has_picture or bool(entry.file.picture),
-            origin=self._hub.origin(entry.file.key, entry.file.size),
+            origin=self._hub.place.origin(entry.file.key, entry.file.size),
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,
             vae=self._id(entry.vae.id) if entry.vae is not None else "",
             lends_vae_to=entry.lends_vae_to,

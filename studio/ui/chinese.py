@@ -1224,7 +1224,7 @@ CHINESE: Mapping[str, str] = {
     "models.fact.size": "大小",
     "models.fact.hash": "SHA-256",
     "models.fact.where": "文件夹",
-    "models.fact.origin": "来自 Hugging Face",
+    "models.fact.origin": "来源",
     "models.fact.prediction": "预测目标",
     "models.prediction.epsilon": "噪声 (epsilon)",
     "models.prediction.v_prediction": "速度 (v)",

@@ -244,14 +244,56 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "has no encoder: choose another VAE for it.": "它的 U-Net 需要输入图像，而它的 VAE 没有编码器：请为它另选一个 "
     "VAE。",
     "The connection broke; going on in {} s.": "连接中断；{1} 秒后继续。",
-    "Comparing its sha256 with the hub's.": "正在与 Hugging Face 上的 sha256 核对。",
-    "{} came with another length than the hub says. Try again.": "{1} 的长度与 Hugging Face 所述不同。请再试一次。",
-    "{} is not what the hub says it is "
-    "(its sha256 is another). It was thrown away.": "{1} 与 Hugging Face 所述不符（sha256 不同），已丢弃。",
-    "The hub does not answer any "
-    "more. What has come is kept: try again later.": "Hugging Face 不再应答。已下载的部分会保留：请稍后再试。",
-    "The hub is busy.": "Hugging Face 繁忙。",
-    "The hub sends more than {} has. Nothing of it is kept.": "Hugging Face 发来的内容超过 {1} 的大小。已全部丢弃。",
+    "Comparing its sha256.": "正在核对 sha256。",
+    "{} came with another length than was announced. Try again.": "{1} 的长度与所述不同。请再试一次。",
+    "{} is not what was announced "
+    "(its sha256 is another). It was thrown away.": "{1} 与所述不符（sha256 不同），已丢弃。",
+    "{} does not answer any "
+    "more. What has come is kept: try again later.": "{1} 不再应答。已下载的部分会保留：请稍后再试。",
+    "{} is busy.": "{1} 繁忙。",
+    "{} sends more than {} has. Nothing of it is kept.": "{1} 发来的内容超过 {2} 的大小。已全部丢弃。",
+    "The hub": "Hugging Face",
+    "an address that begins with https://, of a safetensors file or of a model on civitai.com": (
+        "以 https:// 开头的网址：一个 safetensors 文件，或 civitai.com 上的一个模型"
+    ),
+    "64 hexadecimal digits, or nothing": "64 位十六进制数字，或留空",
+    "The address leads to {}, which is not on the public internet; nothing was fetched.": (
+        "该网址通向 {1}，它不在公共互联网上；没有下载任何内容。"
+    ),
+    "The address leads to one without https ({}); nothing was fetched.": (
+        "该网址通向没有 https 的网址（{1}）；没有下载任何内容。"
+    ),
+    "{} cannot be reached ({}).": "无法连接 {1}（{2}）。",
+    "{} wants a login for this file, or does not allow it.": "{1} 要求登录才能下载此文件，或不允许下载。",
+    "Civitai wants a key for this file: make one in your account there, and "
+    "start the studio with it in the environment variable {}.": (
+        "Civitai 要求密钥才能下载此文件：请在您的账户中创建一个，并将其放入环境变量 {1} 后启动工作室。"
+    ),
+    "Civitai does not give this file with the key in {}: it may be in early access, or need its terms accepted.": (
+        "用 {1} 中的密钥，Civitai 仍不提供此文件：它可能处于抢先体验阶段，或需要先接受条款。"
+    ),
+    "There is nothing at this address on {}.": "{1} 上的这个网址没有内容。",
+    "{} answered with the status {}.": "{1} 的回应状态为 {2}。",
+    "{} does not say how large the file is, so it cannot be told whether it came whole.": (
+        "{1} 没有说明文件大小，因此无法判断它是否完整。"
+    ),
+    "{} is a pickle, which could run code when it is read, so it is not fetched. Is there a "
+    'safetensors file of it? If not: put it into the models folder yourself, and "Convert safely" makes one.': (
+        "{1} 是 pickle，读取时可能运行代码，因此没有下载。它有 safetensors 文件吗？"
+        "如果没有：请自行放入模型文件夹，“安全转换”会生成一个。"
+    ),
+    "{} gave an answer that is no description of a model.": "{1} 给出的回答不是模型的描述。",
+    "{} is of the kind {} on Civitai, which the studio does not use.": "{1} 在 Civitai 上的类型是 {2}，工作室不使用。",
+    "{} has no safetensors file on Civitai; other forms could run code when they are read.": (
+        "{1} 在 Civitai 上没有 safetensors 文件；其他格式在读取时可能运行代码。"
+    ),
+    "{} lies in the models folder already. Move it away to fetch it again.": (
+        "{1} 已在模型文件夹里。要重新下载，请先把它移走。"
+    ),
+    "In the models folder. Nobody has said which sha256 it should have: it is {}.": (
+        "已在模型文件夹中。没有人说明它应有的 sha256：它是 {1}。"
+    ),
+    "{} cannot be told by its header, so it was thrown away. {}": "无法从文件头判断 {1} 是什么，已丢弃。{2}",
     "{} is no embedding.": "{1} 不是嵌入。",
     "The embedding {} does not fit {}, which is "
     "{}: its vectors are {} wide, {} are needed.": "嵌入 {1} 与 {2}（{3}）不匹配：它的向量宽度是 {4}，需要 {5}。",
@@ -309,9 +351,8 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "This adapter is of the form {}; {}.": "这个适配器的形式是 {1}；{2}。",
     "the free memory of this device ({})": "这个设备（{1}）的空闲内存",
     "files of the repository that are safetensors, JSON or text": "仓库中的 safetensors、JSON 或文本文件",
-    "{} lies in the models folder "
-    "already. Move it away to fetch it again.": "{1} 已在 models 文件夹里。要重新下载，请先把它移走。",
     "There is no such download.": "没有这项下载。",
+    "Cancelled.": "已取消。",
     "There is no such merge.": "没有这项合并。",
     "a name of 1 to {} characters, with a letter or a number": "1 到 {1} 个字符的名称，至少含一个字母或数字",
     "{} checkpoints for this method": "此方法需要 {1} 个检查点",

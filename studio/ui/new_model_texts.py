@@ -1,4 +1,4 @@
-"""The texts of what brings new models into the models folder beside the hub: merging. In both languages."""
+"""The texts of what brings new models into the models folder beside the hub: links and merging. In both languages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Mapping
 
 NEW_MODELS: Mapping[str, Mapping[str, str]] = {
     "en": {
+        "models.link.title": "Add by link",
+        "models.link.what": "One safetensors file of an https address, or of a model's page on Civitai. It is looked "
+        "at before it is fetched, compared with the sha256 that Civitai says or that you paste, and put where its "
+        "header says that it belongs. Civitai's key, for files that ask for one, is the environment variable "
+        "CIVITAI_API_KEY.",
+        "models.link.address": "https://… of a file, or of a model on Civitai",
+        "models.link.sha256": "Its sha256, if you know it",
+        "models.link.add": "Add",
         "models.merge.title": "Merge checkpoints",
         "models.merge.what": "A new checkpoint of two or three that are here, as one safetensors file with the recipe "
         "in it, as AUTOMATIC1111 writes it. The old ones stay.",
@@ -35,6 +43,13 @@ NEW_MODELS: Mapping[str, Mapping[str, str]] = {
         "models.merge.stop.of": "Stop merging {name}",
     },
     "zh": {
+        "models.link.title": "通过链接添加",
+        "models.link.what": "来自某个 https 网址，或 Civitai 上某个模型页面的一个 safetensors 文件。下载之前先查看，"
+        "并与 Civitai 所述或您粘贴的 sha256 核对，再按其文件头放入相应的文件夹。"
+        "有的文件需要 Civitai 密钥，它是环境变量 CIVITAI_API_KEY。",
+        "models.link.address": "文件的 https://… 网址，或 Civitai 上模型的网址",
+        "models.link.sha256": "它的 sha256（如果知道）",
+        "models.link.add": "添加",
         "models.merge.title": "合并检查点",
         "models.merge.what": "由这里的两个或三个检查点得到一个新的检查点：一个 safetensors 文件，"
         "其中按 AUTOMATIC1111 的写法记有配方。原来的文件保持不变。",

@@ -1273,7 +1273,7 @@ _ENGLISH: Mapping[str, str] = {
     "models.fact.size": "Size",
     "models.fact.hash": "SHA-256",
     "models.fact.where": "Folder",
-    "models.fact.origin": "From the hub",
+    "models.fact.origin": "From",
     "models.fact.prediction": "Predicts",
     "models.prediction.epsilon": "noise (epsilon)",
     "models.prediction.v_prediction": "velocity (v)",

@@ -223,8 +223,18 @@ def test_a_repository_is_looked_at_and_fetched_from(visitor: Visitor) -> None:
     expect(download).to_contain_text("cancelled")
 
 
-def test_two_checkpoints_are_merged_and_the_merge_is_stopped(visitor: Visitor) -> None:
+def test_a_file_is_added_by_link_and_two_checkpoints_are_merged(visitor: Visitor) -> None:
     page = opened(visitor)
+    page.get_by_text("Add by link").click()
+    link = page.get_by_label("https://… of a file, or of a model on Civitai")
+    link.fill("http://civitai.com/models/7")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".ls-models-message")).to_contain_text("Allowed: an address that begins with https://")
+    expect(link).to_have_value("http://civitai.com/models/7")
+    link.fill("https://civitai.com/models/7")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".ls-hub-download")).to_contain_text("civitai.com/models/7 · dream.safetensors")
+    expect(link).to_have_value("")
     page.get_by_text("Merge checkpoints").click()
     form = page.locator(".ls-merge-form")
     expect(form.get_by_label("A", exact=True)).to_have_value("tiny-testxxxxxxx")

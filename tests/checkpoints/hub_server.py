@@ -72,8 +72,17 @@ class HubServer:
         handler.wfile.write(body)
 
     def _file(self, handler: BaseHTTPRequestHandler, data: bytes) -> None:
-        asked = handler.headers.get("range")
-        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and not self.ignores_ranges else 0
+        asked = handler.headers.get("range") if not self.ignores_ranges else None
+        first, _, last = (asked or "bytes=0-").removeprefix("bytes=").partition("-")
+        begin = int(first)
+        if last:  # a look at the beginning
+            part = data[begin : int(last) + 1]
+            handler.send_response(206)
+            handler.send_header("content-length", str(len(part)))
+            handler.send_header("content-range", f"bytes {begin}-{begin + len(part) - 1}/{len(data)}")
+            handler.end_headers()
+            handler.wfile.write(part)
+            return
         handler.send_response(206 if begin else 200)
         handler.send_header("content-length", str(len(data) - begin))
         if begin:

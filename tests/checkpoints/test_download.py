@@ -48,7 +48,7 @@ def hub(server: HubServer, tmp_path: Path, waits: list[float], monkeypatch: pyte
 
 
 def ended(hub: Hub, download_id: str) -> Download:
-    assert hub._jobs[download_id].end.wait(60)
+    assert hub.queue.job(download_id).end.wait(60)
     return next(d for d in hub.downloads() if d.id == download_id)
 
 
@@ -75,10 +75,10 @@ def test_a_file_arrives_whole_and_under_its_name(hub: Hub, tmp_path: Path, serve
     assert (download.state, download.done_bytes, download.total_bytes) == ("done", len(WEIGHTS), len(WEIGHTS))
     assert server.ranges == [""]
     [entry] = Catalog([tmp_path / "models"]).entries()
-    assert hub.origin(entry.file.key, entry.file.size) == "owner/model"
-    assert hub.origin(entry.file.key, entry.file.size + 1) == "", "another file under its name"
+    assert hub.place.origin(entry.file.key, entry.file.size) == "owner/model"
+    assert hub.place.origin(entry.file.key, entry.file.size + 1) == "", "another file under its name"
     again = Hub(tmp_path / "models", endpoint=server.url)
-    assert again.origin(entry.file.key, entry.file.size) == "owner/model", "remembered"
+    assert again.place.origin(entry.file.key, entry.file.size) == "owner/model", "remembered"
     with pytest.raises(Refused, match="lies in the models folder already"):
         hub.download("owner/model", ("model.safetensors",), kind="lora")
 
@@ -93,7 +93,7 @@ def test_a_diffusers_folder_arrives_at_once(tmp_path: Path, waits: list[float]) 
         hub.close()
     assert arrived == tmp_path / "checkpoints" / "model"
     [entry] = [e for e in Catalog([tmp_path]).entries() if e.file.is_folder]
-    assert hub.origin(entry.file.key, entry.file.size) == "owner/model"
+    assert hub.place.origin(entry.file.key, entry.file.size) == "owner/model"
     assert {f.relative_to(arrived).as_posix(): f.read_bytes() for f in arrived.rglob("*") if f.is_file()} == FOLDER
 
 
@@ -149,7 +149,7 @@ def test_a_busy_hub_is_asked_again_when_it_says(hub: Hub, server: HubServer, wai
 
 def test_what_is_not_what_the_hub_said_is_thrown_away(hub: Hub, server: HubServer, tmp_path: Path) -> None:
     server.hashes["model.safetensors"] = "0" * 64
-    with pytest.raises(Refused, match="is not what the hub says it is"):
+    with pytest.raises(Refused, match="is not what was announced"):
         hub.fetch("owner/model", ("model.safetensors",))
     assert listed(tmp_path) == []
     assert not list((tmp_path / "models").rglob("*.part"))
@@ -162,7 +162,7 @@ def test_a_gated_repository_wants_a_token(hub: Hub, server: HubServer, caplog: p
     with pytest.raises(Refused, match=r"gated, private or not there\. Accept its terms on the hub and give a token"):
         hub.repository("owner/model")
     assert hub.fetch("owner/model", ("model.safetensors",), token="hf_secret").read_bytes() == WEIGHTS
-    assert "hf_secret" not in caplog.text + repr(hub._jobs)
+    assert "hf_secret" not in caplog.text + repr(hub.queue._jobs)
 
 
 def test_access_that_ends_on_the_way_is_told(hub: Hub, server: HubServer) -> None:

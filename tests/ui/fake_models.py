@@ -209,6 +209,10 @@ class FakeModels:
                 self.merges = [replace(one, state="cancelled", fraction=None) for one in self.merges]
             case orders.DownloadFiles():
                 self.download(order)
+            case orders.AddByLink():
+                if not order.link.startswith("https://"):
+                    raise InvalidRequest(Problem("link", repr(order.link), "an address that begins with https://"))
+                self.download(orders.DownloadFiles(repository="civitai.com/models/7", files=("dream.safetensors",)))
             case orders.CancelDownload():
                 self.fetched = [replace(d, state="cancelled", message="Cancelled.") for d in self.fetched]
 

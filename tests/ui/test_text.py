@@ -188,6 +188,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "models.convert.of",
         "models.conversion.",
         "models.merge.",
+        "models.link.",
         "api.",
         "sharing.",
         "shortcuts.place.",

@@ -17,6 +17,7 @@ import gradio as gr
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import NoSuchModel
 from studio.asked.orders import (
+    AddByLink,
     Annotate,
     CancelDownload,
     ChooseVae,
@@ -37,7 +38,7 @@ from studio.ui.text import say, words
 
 TAB = "models"
 # Not "load": that is an event of Gradio's own, fired when the page opens.
-EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "download", "cancel", "merge", "stop_merge")
+EVENTS = ("bring", "release", "note", "correct", "lend", "convert", "look", "download", "cancel", "merge", "stop_merge", "add_link")
 
 
 def build(engine: Engine) -> gr.HTML:
@@ -110,6 +111,9 @@ def build(engine: Engine) -> gr.HTML:
 
     show.look(look, None, [show], **QUIET)
     show.download(order(fetch), None, [show], **QUIET)
+    show.add_link(
+        order(lambda data: AddByLink(link=_text(data, "link"), sha256=_text(data, "sha256"))), None, [show], **QUIET
+    )
     show.merge(order(_merge), None, [show], **QUIET)
     show.stop_merge(order(lambda data: StopMerge(merge_id=_text(data, "id"))), None, [show], **QUIET)
     show.cancel(order(lambda data: CancelDownload(download_id=_text(data, "id"))), None, [show], **QUIET)

@@ -1,6 +1,7 @@
 /* The tab Models: a list of all models, a drawer with the details of one, and the memory bars. */
 
 import { fill, h, icon, isVisible, listText } from "../../static/elements.js";
+import { byLink } from "./by_link.js";
 import { conversions } from "./conversions.js";
 import { hub } from "./hub.js";
 import { memoryBars } from "./memory.js";
@@ -60,6 +61,7 @@ export function models({ element, props, watch, trigger: send }) {
   const listeners = [];
   const conversionList = conversions({ say, onView: (listener) => listeners.push(listener) });
   const mergeSection = merging({ say, trigger, onView: (listener) => listeners.push(listener) });
+  const linkSection = byLink({ say, trigger, watch, props, onView: (listener) => listeners.push(listener) });
   const hubSection = hub({ say, trigger, bytes, watch, props, onView: (listener) => listeners.push(listener) });
   element.replaceChildren(
     h(
@@ -67,6 +69,7 @@ export function models({ element, props, watch, trigger: send }) {
       { class: "ls-models" },
       memory,
       message,
+      linkSection,
       hubSection,
       mergeSection,
       conversionList,
