@@ -663,6 +663,7 @@ CHINESE: Mapping[str, str] = {
     "viewer.loss.wrong": "错误描述",
     "viewer.loss.wrong.example": "a blue whale in the sea",
     "viewer.loss.measure": "测量",
+    "viewer.loss.slow": "用这个模型在这里测量约需 {seconds} 秒。",
     "viewer.loss.measuring": "网络正在计算…",
     "viewer.loss.curve": "损失随 t 的变化",
     "viewer.loss.line.right": "正确描述",

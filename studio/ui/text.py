@@ -690,6 +690,7 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.loss.wrong": "Wrong caption",
     "viewer.loss.wrong.example": "a blue whale in the sea",
     "viewer.loss.measure": "Measure",
+    "viewer.loss.slow": "Measuring takes about {seconds} s with this checkpoint here.",
     "viewer.loss.measuring": "Calling the network…",
     "viewer.loss.curve": "Loss against t",
     "viewer.loss.line.right": "right caption",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Locator, Page, expect, sync_playwright
 
 from studio.picture.gallery import Gallery
 from studio.ui import assets
@@ -100,6 +100,14 @@ def ready(page: Page) -> None:
     """Wait until Gradio has drawn the page and what it loads first has come."""
     page.locator("#tabs [role=tab]").first.wait_for(timeout=60_000)  # in any language; a reload may open on another tab
     page.wait_for_function("document.querySelector('.ls-dot')?.dataset.state === 'ready'", timeout=120_000)
+
+
+def place_of(one: Locator) -> FloatRect:
+    """Where an element is, once it stands in the middle of the window, where the mouse reaches it."""
+    one.evaluate("(element) => element.scrollIntoView({ block: 'center' })")
+    box = one.bounding_box()
+    assert box
+    return box
 
 
 def quiet(page: Page) -> None:

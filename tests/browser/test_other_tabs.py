@@ -9,7 +9,7 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import quiet
+from tests.browser.conftest import place_of, quiet
 from tests.browser.test_page import finished, generate, stage
 
 Visitor = Callable[..., Page]
@@ -77,8 +77,7 @@ def test_a_run_is_moved_through_in_the_noise_viewer_with_the_network_idle(visito
     last = panes()
     assert len(set(last)) == 3
     timeline = page.get_by_role("slider", name="Evaluations of this run")
-    box = timeline.bounding_box()
-    assert box
+    box = place_of(timeline)
     page.mouse.move(box["x"] + 3, box["y"] + 10)
     expect(where).to_have_text("Evaluation 1 of 25")
     first = panes()

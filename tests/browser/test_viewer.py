@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from studio.engine.recorded_evaluation import RecordedAttention
 from studio.engine.viewer import record_format, recorder
-from tests.browser.conftest import MODULES, Studio, quiet, ready
+from tests.browser.conftest import MODULES, Studio, place_of, quiet, ready
 from tests.browser.test_page import finished, generate, stage
 from tests.engine.test_recorder import evaluation
 
@@ -148,9 +148,24 @@ def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(view
     pane = viewer.locator(".ls-panes .ls-pane").first
     expect(pane.locator(".ls-how")).to_be_hidden()  # "fast decoder, as is"
     expect(pane.locator(".ls-size-of")).to_be_hidden()  # RMS
+    expect(viewer.locator(".ls-numbers")).to_be_hidden()
+    expect(viewer.locator(".ls-schedule small")).to_have_text("share of picture, %")
+    assert str(viewer.locator(".ls-where").get_attribute("title")).startswith(
+        "An evaluation is one call of the network"
+    )
     assert viewer.evaluate("document.querySelector('.ls-viewer').painter.isPlain"), "no GPU here: plain code is quicker"
     viewer.get_by_role("button", name="Show everything").click()
     expect(pane.locator(".ls-how")).to_be_visible()
+    expect(viewer.locator(".ls-numbers abbr[title]")).to_have_count(9)
+    # Noise has less contrast and a hue of its own, until somebody wants it as the decoder makes it.
+    noise = viewer.locator(".ls-panes .ls-pane").nth(2)
+    expect(noise.locator(".ls-how")).to_have_text("fast decoder, contrast × 0.30")
+    expect(viewer.locator(".ls-panes .ls-noise-tone")).to_have_count(1)
+    calm = noise.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()")
+    viewer.get_by_role("button", name="Calm noise").click()
+    expect(noise.locator(".ls-how")).to_have_text("fast decoder")
+    expect(viewer.locator(".ls-noise-tone")).to_have_count(0)
+    assert noise.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()") != calm
     expect(gloss).to_be_hidden()
     viewer.get_by_role("tab", name="Latent space").click()
     expect(viewer.locator(".ls-channels .ls-pane")).to_have_count(4)
@@ -158,8 +173,7 @@ def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(view
 
 
 def test_the_crosshair_is_shared_and_says_the_numbers_of_its_cell(viewer: Page) -> None:
-    box = viewer.locator(".ls-panes canvas[data-quantity=denoised]").bounding_box()
-    assert box
+    box = place_of(viewer.locator(".ls-panes canvas[data-quantity=denoised]"))
     viewer.mouse.move(box["x"] + box["width"] * (3.5 / 16), box["y"] + box["height"] * (9.5 / 16))
     for quantity in ("x_t", "denoised", "noise_pred"):
         pane = viewer.locator(".ls-pane", has=viewer.locator(f"canvas[data-quantity={quantity}]"))
@@ -334,10 +348,11 @@ def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(
 def test_a_run_is_watched_as_it_grows_until_somebody_goes_back(visitor: Visitor) -> None:
     page = visitor(width=1440, height=900)
     page.get_by_role("tab", name="Noise viewer").click()
+    expect(page.locator(".ls-run-facts")).to_contain_text("a sample")
     page.evaluate(
         """() => {
           window.seen = [];
-          let last = "";
+          let last = document.querySelector(".ls-where").textContent;
           new MutationObserver(() => {
             const where = document.querySelector(".ls-where");
             const marker = document.querySelector(".ls-schedule .ls-marker");

@@ -111,6 +111,14 @@ const USUAL = [
   { place: "up", cross_attentions: 0 },
 ];
 
+/** The text of a symbol in a drawing; what follows "_" is its index, up to a bracket. */
+export function symbolText(attributes, words) {
+  const [letter, index, rest = ""] = words.split(/_([^(]+)/);
+  const text = svg("text", attributes, letter);
+  if (index) text.append(svg("tspan", { dy: 4, class: "ls-machine-index" }, index), svg("tspan", { dy: -4 }, rest));
+  return text;
+}
+
 let count = 0; // of the drawings
 
 /** `words`: the texts under `machine`. pick(name) is called with a chosen part; without it the drawing only shows.
@@ -198,13 +206,7 @@ export function machine({ words, pick = null }) {
     return group;
   }
 
-  /** The letters of a part; what follows "_" is an index, up to a bracket. */
-  function symbol(attributes, name) {
-    const [letter, index, rest = ""] = say(`symbol.${name}`).split(/_([^(]+)/);
-    const text = svg("text", attributes, letter);
-    if (index) text.append(svg("tspan", { dy: 4, class: "ls-machine-index" }, index), svg("tspan", { dy: -4 }, rest));
-    return text;
-  }
+  const symbol = (attributes, name) => symbolText(attributes, say(`symbol.${name}`));
 
   /** A picture or latents: a square with its symbol and shape under it. */
   function datum([x, y, width, height], name) {

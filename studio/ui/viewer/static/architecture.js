@@ -1,9 +1,11 @@
-/* Panel: the parts and blocks of the loaded model, with shapes, parameters and milliseconds. They light up as data
-   passes. A click on a block opens the panel that shows what it does. */
+/* Panel: the parts and blocks of the loaded model, with shapes, parameters and milliseconds, and the lines between them. They
+   light up as data passes. A click on a block opens the panel that shows what it does. */
 
 import { listText } from "../../static/elements.js";
-import { ask } from "./ask.js";
+import { architectureOf } from "./ask.js";
 import { number } from "./chart.js";
+import { isFromPicture } from "./machine_panel.js";
+import { unetLines } from "./unet_lines.js";
 
 export const panel = {
   name: "architecture",
@@ -23,6 +25,13 @@ export const panel = {
       h("div", { class: "ls-scroll" }, plan),
       h("p", { class: "ls-note" }, say("architecture.note")),
     );
+    const ways = h("div", { class: "ls-unet" });
+    const lines = unetLines(ways, {
+      skips: context.props.machine["word.skips"],
+      context: context.props.machine["symbol.context"],
+    });
+    const pastNoise = h("div", { class: "ls-line-of" }); // what only a run from a picture uses
+    const steps = h("span", { class: "ls-round-trip" });
     let lastCheckpoint = null;
     let lit = -1;
 
@@ -115,7 +124,6 @@ export const panel = {
           place: block.cross_attentions ? "attended" : block.place,
           order: block.order,
         });
-      const ways = h("div", { class: "ls-unet" });
       const columns = [
         ...blocks.filter((block) => ["time", "in"].includes(block.place)).map((block) => ({ block, row: 0 })),
         ...down,
@@ -123,17 +131,17 @@ export const panel = {
         ...up.map((block, k) => ({ block, row: Math.max(0, up.length - 1 - k) })),
         ...blocks.filter((block) => block.place === "out").map((block) => ({ block, row: 0 })),
       ];
-      // Time and input share the first column, one above the other.
-      let column = 0;
-      columns.forEach(({ block, row }, k) => {
+      // Input and time share the first column, one above the other.
+      let column = 1;
+      const cells = columns.map(({ block, row: blockRow }) => {
         const cell = boxOf(block);
-        if (!(k > 0 && ["time", "in"].includes(block.place) && ["time", "in"].includes(columns[k - 1].block.place)))
-          column += 1;
-        else row = 1;
-        cell.style.gridColumn = String(column);
-        cell.style.gridRow = String(row + 1);
-        ways.append(cell);
+        if (!["time", "in"].includes(block.place)) column += 1;
+        const row = block.place === "time" ? 1 : blockRow;
+        cell.style.setProperty("--ls-column", column);
+        cell.style.setProperty("--ls-row", row + 1);
+        return { block, box: cell };
       });
+      ways.replaceChildren(lines.element, ...cells.map((one) => one.box));
       const part = (name, symbol, when, opens) =>
         parts[name] &&
         box({
@@ -151,19 +159,22 @@ export const panel = {
         part("text_encoder", "τ_θ", "first", "words"),
         part("text_encoder_2", "τ_θ,2", "first", "words"),
       ].filter(Boolean);
+      pastNoise.replaceChildren(
+        data("x", say("architecture.picture"), shape(shapes.picture), "forward"),
+        arrow(),
+        part("encoder", "E", "never", "vae"),
+        arrow(),
+        data("z", say("architecture.latents"), shape(shapes.latents), "latent"),
+        arrow(),
+      );
       plan.replaceChildren(
         h(
           "div",
           { class: "ls-line-of" },
-          data("x", say("architecture.picture"), shape(shapes.picture), "forward"),
-          arrow(),
-          part("encoder", "E", "never", "vae"),
-          arrow(),
-          data("z", say("architecture.latents"), shape(shapes.latents), "latent"),
-          arrow(),
+          pastNoise,
           data("z_T", say("architecture.noised"), shape(shapes.latents), "forward"),
           arrow(),
-          h("span", { class: "ls-round-trip" }, say("architecture.steps", { count: context.record?.run.steps ?? "T" })),
+          steps,
           arrow(),
           data("z_0", say("architecture.latents"), shape(shapes.latents), "latent"),
           arrow(),
@@ -196,6 +207,7 @@ export const panel = {
         ),
         ways,
       );
+      lines.draw(cells);
     }
 
     async function load() {
@@ -204,7 +216,8 @@ export const panel = {
       lastCheckpoint = checkpoint;
       status.textContent = say("architecture.asking");
       try {
-        const answer = await ask("architecture", { checkpoint });
+        const answer = await architectureOf(checkpoint, () => lastCheckpoint === checkpoint);
+        if (lastCheckpoint !== checkpoint) return;
         status.textContent = "";
         draw(answer);
       } catch (failure) {
@@ -217,6 +230,9 @@ export const panel = {
       element,
       draw(at, total) {
         load();
+        const { record } = context;
+        steps.textContent = say("architecture.steps", { count: record?.run?.steps ?? "T" });
+        pastNoise.classList.toggle("ls-unused", !!record?.run && !isFromPicture(record));
         if (!at || lit === context.index) return;
         lit = context.index;
         // The light passes once through the parts that work at this evaluation.

@@ -3,7 +3,7 @@
 
 import { repeats } from "../../static/elements.js";
 import { decoderOf } from "../../static/tensors.js";
-import { ask, drawBytes, gaussians, histogram, latest, pictureSource } from "./ask.js";
+import { architectureOf, ask, drawBytes, gaussians, histogram, latest, pictureSource } from "./ask.js";
 import { gainOfLevel } from "./calm.js";
 import { chart, number, svg } from "./chart.js";
 import { between, decibels, firstStep, levelBetween, levelFacts, stepsLeft, strengthFor } from "./levels.js";
@@ -19,6 +19,8 @@ export const panel = {
     const NARROW = matchMedia("(max-width: 599px)");
     // Of image to image, where there is no run to go by
     const DEFAULT = { scheduler: "dpmpp_2m", noise_schedule: "karras", steps: 25 };
+    const CALLS = 36; // of the network for the three curves of the loss: 12 t, three captions
+    const AT_ONCE = 10_000; // ms; curves that take longer are measured when somebody asks
     const PAUSE = 350; // ms without a move of the slider before the error map asks for a model call
     const source = pictureSource(context);
     const pane = (name) => {
@@ -162,7 +164,7 @@ export const panel = {
         slider.max = here.a.length - 1;
         status.textContent = "";
         context.draw();
-        if (context.measuresLoss) losses();
+        if (context.measuresLoss) measureAtOnce(picture);
       } catch (failure) {
         status.textContent = failure.message || say("ask.failed");
       }
@@ -247,6 +249,7 @@ export const panel = {
             NARROW.matches ? String(strength) : say("forward.strength.short", { strength }),
           );
           mark.style.left = `${(position / Number(slider.max)) * 100}%`;
+          mark.classList.toggle("ls-tick-start", position < Number(slider.max) * 0.08);
           return mark;
         }),
       );
@@ -277,6 +280,16 @@ export const panel = {
       const pixelCanvas = document.createElement("canvas");
       drawBytes(pixelCanvas, here.pixels, here.size);
       context.trigger("denoise", { ...question, file: pixelCanvas.toDataURL("image/png") });
+    }
+
+    /** Measures the loss of a picture without being asked, where this checkpoint is quick enough here. */
+    async function measureAtOnce(picture) {
+      const isHere = () => pictureKey === picture.key && !lossesHere;
+      const answer = await architectureOf(checkpoint(), isHere).catch(() => null);
+      if (!isHere()) return;
+      const duration = answer ? answer.parts.unet.milliseconds * CALLS : Infinity;
+      if (duration <= AT_ONCE) losses();
+      else if (answer) message.textContent = say("loss.slow", { seconds: Math.round(duration / 1000) });
     }
 
     async function losses() {

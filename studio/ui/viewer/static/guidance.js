@@ -1,6 +1,7 @@
 /* Panel: what the prompt adds. Shows the noise predicted without and with it, their difference, and this evaluation
    at another guidance scale. All of it is computed here at once, from the recording. */
 
+import { gainOf } from "./calm.js";
 import { chart, number } from "./chart.js";
 
 export const panel = {
@@ -101,15 +102,19 @@ export const panel = {
         const [C, H, W] = record.shape;
         // The VAE has no picture for another guidance scale
         const quick = record.decoder && ["fast", "tiny", "vae"].includes(context.state.how);
-        const draw = (pane, latents, words) => {
-          if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder);
+        const draw = (pane, latents, words, gain = 1) => {
+          if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder, { gain });
           else painter.tiles(pane.canvas, latents, [C, H, W], 3);
           pane.canvas.classList.toggle("ls-pixels", !quick);
           pane.note.textContent = words;
         };
-        const how = quick ? say("how.fast") : say("how.channels", { channels: C, range: "3.0" });
-        draw(uncond, record.latents(index, "eps_uncond"), how);
-        draw(cond, record.latents(index, "eps_cond"), how);
+        const gain = context.state.calm ? gainOf("eps_cond") : 1;
+        const fast = gain < 1 ? say("how.calm", { gain: number(gain, 2) }) : say("how.fast");
+        const how = quick ? fast : say("how.channels", { channels: C, range: "3.0" });
+        draw(uncond, record.latents(index, "eps_uncond"), how, gain);
+        draw(cond, record.latents(index, "eps_cond"), how, gain);
+        for (const { canvas } of [uncond, cond])
+          canvas.parentElement.classList.toggle("ls-noise-tone", quick && gain < 1);
         const high = record.scale("guidance");
         painter.heat(difference.canvas, record.cells(index, "guidance"), [H, W], high);
         difference.note.textContent = say("how.cells", { high: number(high, 2) });

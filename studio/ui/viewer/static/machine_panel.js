@@ -23,6 +23,10 @@ const PANEL_OF = {
   output: "panes",
 };
 
+/** Whether a run began at a picture and not at pure noise. */
+export const isFromPicture = (record) =>
+  record.isFromPicture || (record.run.kind ?? "text_to_image") !== "text_to_image";
+
 export const panel = {
   name: "machine",
   place: "head",
@@ -72,8 +76,7 @@ export const panel = {
         output: record.picture?.toDataURL(),
       });
       drawing.count(record.evaluations.length);
-      const isFromPicture = record.isFromPicture || (record.run.kind ?? "text_to_image") !== "text_to_image";
-      drawing.begin(isFromPicture ? "picture" : "noise");
+      drawing.begin(isFromPicture(record) ? "picture" : "noise");
     }
 
     /** Without an answer the drawing keeps the usual blocks, without shapes. */

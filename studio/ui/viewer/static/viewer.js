@@ -56,6 +56,7 @@ export function viewer({ element, props, watch, trigger }) {
     point,
     caption,
     trigger,
+    measuresLoss: true,
   };
   context.show = show;
   // Whether the studio can be asked about this run: a replay has no studio, and the sample's run is in no studio.
