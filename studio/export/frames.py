@@ -73,7 +73,8 @@ def _frame(
         elif picture is None:
             draw.rectangle((left, top + _LINE, left + width - 1, top + _LINE + height - 1), _LINE_COLOUR)
         else:
-            smooth = Image.Resampling.NEAREST if words != "fast decoder" or factor == 1 else Image.Resampling.BICUBIC
+            is_smooth = words.startswith("fast decoder") and factor > 1
+            smooth = Image.Resampling.BICUBIC if is_smooth else Image.Resampling.NEAREST
             sheet.paste(picture.resize((width, height), smooth), (left, top + _LINE))
         draw.text((left, top + _LINE + height + 3), words, _QUIET, small)
     top = rows * each + _GAP

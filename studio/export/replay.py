@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load
 
-from studio.asked.quantities import QUANTITIES
+from studio.asked.quantities import QUANTITIES, contrast
 from studio.diffusion.quantities import noise_terms, x0_terms
 from studio.export.colours import SIGNED, colour
 
@@ -17,6 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 _TILES = 3.0  # the channels of a state are shown from -3 to 3
+_NOISE_HUE = (16, 18, 44), (240, 240, 255)  # darkest and lightest colour of predicted noise
 
 
 class Replay:
@@ -96,7 +97,12 @@ class Replay:
         if how == "channels" or "preview.weight" not in self.tensors:
             span = 2 * self.scale(quantity) if change else _TILES
             return tiles(latents, span), f"{len(latents)} channels, -{span:.2g} .. {span:.2g}"
-        return self.picture(latents), "fast decoder"
+        facts = self.evaluations[index]
+        gain = contrast(quantity, facts["a"], facts["s"])
+        picture = self.picture(np.float32(gain) * latents)
+        if QUANTITIES[quantity].is_noise:  # in one hue, so that nobody takes it for x_t
+            picture = ImageOps.colorize(picture.convert("L"), *_NOISE_HUE)
+        return picture, "fast decoder" if gain > 0.995 else f"fast decoder, contrast x {gain:.2f}"
 
     @property
     def finished_picture(self) -> Image.Image | None:

@@ -132,6 +132,26 @@ def test_every_quantity_of_the_panes_is_drawn_and_is_what_it_says() -> None:
     assert replay.quantity_picture(0, "change_x0") == (None, "undefined here")
 
 
+def test_noise_is_drawn_with_less_contrast_and_predicted_noise_in_one_hue() -> None:
+    replay = Replay(recording())
+    facts, x_t = replay.evaluations[0], replay.of(0, "x_t")
+    assert x_t is not None
+    picture, words_ = replay.quantity_picture(0, "x_t")
+    assert picture is not None
+    level = facts["a"] ** 2 + facts["s"] ** 2
+    gain = (facts["a"] ** 2 + 0.3 * facts["s"] ** 2) / level
+    assert words_ == f"fast decoder, contrast x {gain:.2f}"
+    assert (np.asarray(picture) == np.asarray(replay.picture(np.float32(gain) * x_t))).all()
+    assert np.asarray(picture).std() < np.asarray(replay.picture(x_t)).std()
+    noise, words_ = replay.quantity_picture(0, "noise_pred")
+    assert noise is not None
+    assert words_ == "fast decoder, contrast x 0.30"
+    red, green, blue = np.asarray(noise).astype(int).transpose(2, 0, 1)
+    assert (blue > red).all()
+    assert np.abs(green - red).max() <= 3
+    assert replay.quantity_picture(0, "denoised")[1] == "fast decoder"
+
+
 def test_a_film_labels_a_quantity_as_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, *rest: drawn.append(text))
