@@ -28,6 +28,7 @@ STYLES = (
     "static/studio.css",
     "generate/static/picture.css",
     "generate/static/control.css",
+    "generate/static/canvas.css",
     "viewer/static/viewer.css",
     "compare/static/compare.css",
     "generate/static/helper.css",

@@ -135,6 +135,7 @@ def test_no_text_is_left_that_nobody_says() -> None:
     sources = "\n".join(p.read_text(encoding="utf-8") for p in [*PYTHON, *SCRIPTS, *WEB])
     dynamic = (
         "landmark.",
+        "canvas.color.",
         "library.saving.note.",
         "aspect.",
         "line.guidance.",

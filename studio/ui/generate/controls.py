@@ -45,11 +45,12 @@ class Controls:
     presets: gr.HTML
     strength_sentence: gr.HTML | None = None
     fast: gr.Checkbox | None = None  # see fast.py
+    painting: gr.HTML | None = None  # the live canvas; while it is open, its value takes the place of the picture
 
     @property
     def inputs(self) -> set[Any]:
         """The components that a handler needs to read every field."""
-        return set(self.fields.values())
+        return {*self.fields.values(), *([self.painting] if self.painting is not None else [])}
 
     def typed_values(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """The fields by name, as they were typed. Gradio sends a number field that was never filled in as 0: where the
@@ -131,7 +132,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         components |= section(tab, "size")
         for name in ("width", "height"):
             components[name].value = begins_at(tab, name, checkpoint) if checkpoint and image is None else None
-    draw_switch = partial(fast_switch, tab, checkpoint) if image is None else None
+    draw_switch = partial(fast_switch, tab, checkpoint) if "mask" not in components else None
     suited, fast = suited_sliders(engine, tab, components["checkpoint"], checkpoint, draw_switch)
     components |= suited
     with gr.Row(elem_classes="ls-seed"):

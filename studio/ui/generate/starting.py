@@ -89,6 +89,17 @@ def file_of(path: object) -> bytes:
         raise InvalidRequest(Problem("image", Message("a file that is gone"), expectation)) from None
 
 
+def painting_of(painting: object) -> bytes:
+    """The bytes of what stands on the live canvas, a picture in base64; b"" while it is closed. Raises
+    InvalidRequest."""
+    if not isinstance(painting, Mapping) or not painting.get("png"):
+        return b""
+    try:
+        return painted_png(painting["png"])
+    except ValueError as error:
+        raise InvalidRequest(Problem("image", quoted_value(painting["png"]), str(error))) from None
+
+
 def mask_of(painting: object) -> bytes:
     """The bytes of the mask that the page has drawn, a PNG in base64; b"" where nothing is painted."""
     if not isinstance(painting, Mapping) or not painting.get("png"):

@@ -5,6 +5,7 @@ import { camera } from "../generate/static/camera.js";
 import { control } from "../generate/static/control.js";
 import { helper } from "../generate/static/helper.js";
 import { liveMode } from "../generate/static/live.js";
+import { liveCanvas } from "../generate/static/live_canvas.js";
 import { mask } from "../generate/static/mask.js";
 import { drop, offer } from "../generate/static/picture.js";
 import { presets } from "../generate/static/presets.js";
@@ -36,6 +37,7 @@ const BLOCKS = {
   landmarks,
   library,
   learn,
+  liveCanvas,
   mask,
   models,
   offer,
@@ -66,6 +68,7 @@ export function mount(name, { element, watch, words, ...rest }) {
   attempt(() => BLOCKS[name]({ element, ...rest, watch: (props, act) => watch(props, () => attempt(act)) }));
 }
 
-liveMode();
+liveMode("text_to_image");
+liveMode("image_to_image");
 promptBoxes();
 passOpenLists();

@@ -24,6 +24,8 @@ export function control({ element, props, watch }) {
   /** Takes the ControlNets that the server names. */
   function update() {
     const now = props.value?.models || [];
+    element.dataset.size = (props.value?.size || nativeSize).join("x"); // for the live canvas, as the next
+    element.dataset.paintable = String(Object.keys(props.value?.palettes || {}).length > 0);
     if (now.join("\n") === models.join("\n") && props.value && props.value.units) return;
     models = now;
     ({ palettes = {}, size: nativeSize = nativeSize } = props.value || {});
@@ -104,7 +106,13 @@ export function control({ element, props, watch }) {
     const painter = paintMap({
       tab: props.tab,
       word,
-      onPaint: (png) => ((unit.png = png), (unit.element.dataset.painted = String(!!png)), sendUnits()),
+      onPaint: (png) => {
+        const isChanged = png !== unit.png;
+        unit.png = png;
+        unit.element.dataset.painted = String(!!png);
+        sendUnits();
+        if (isChanged) document.getElementById(`${props.tab}-workspace`)?.dispatchEvent(new CustomEvent("ls-painted"));
+      },
     });
     const paint = h(
       "button",

@@ -1,5 +1,5 @@
-/* Live mode of Text to image: the picture is made again whenever a slider is released, and at each pause in typing. One
-   request at a time is on its way to the studio. The newest of those that came meanwhile follows it, so requests cannot
+/* Live mode of a tab: the picture is made again whenever a slider is released, at each pause in typing, and after each
+   stroke on a canvas (live_canvas.js, paint_map.js). One request at a time is on its way to the studio. The newest of those that came meanwhile follows it, so requests cannot
    overtake each other, and the last is never lost. The earlier run is out of date when the slider moves: it is stopped
    then, so that the device is free at the release.
 
@@ -7,8 +7,8 @@
    moved sliders go in a request of their own, which answers with the new run's first frame. The form is sent when
    that frame is drawn, or after FORM_WAITS ms. The form decides: it finds this very run, or replaces it. */
 
-export function liveMode() {
-  const TAB = "text_to_image";
+export function liveMode(TAB) {
+  const IS_REPEATED = TAB === "text_to_image"; // whether a run can be begun again without its form
   const FORM_WAITS = 250; // ms to wait for the first frame before the form is sent
   const TYPING_PAUSE = 150; // ms without a key after which the picture is made
   const CLICK_SHOWS = 1500; // ms within which a click on a chip or a seed's button has changed a text
@@ -36,6 +36,7 @@ export function liveMode() {
       return;
     }
     jobBefore = workspace().dataset.job || "";
+    workspace().dataset.asking = "true";
     hasNext = false;
     clearTimeout(timer);
     timer = setTimeout(endRequest, NO_ANSWER);
@@ -45,7 +46,7 @@ export function liveMode() {
     const send = () =>
       requestAnimationFrame(() => number === requestCount && document.getElementById(`${TAB}-live-go`).click());
     const address =
-      jobBefore && sliderValues.size && !hasOtherEdits
+      IS_REPEATED && jobBefore && sliderValues.size && !hasOtherEdits
         ? `/again/${encodeURIComponent(jobBefore)}?${new URLSearchParams([...sliderValues])}`
         : "";
     sliderValues.clear();
@@ -65,6 +66,7 @@ export function liveMode() {
   function endRequest() {
     clearTimeout(timer);
     jobBefore = null;
+    delete workspace().dataset.asking;
     if (hasNext) requestRun();
   }
 
@@ -94,6 +96,17 @@ export function liveMode() {
     };
     look();
   });
+
+  document.addEventListener(
+    "ls-painted",
+    ({ target }) => {
+      if (target !== workspace() || !isLive()) return;
+      hasOtherEdits = true;
+      performance.mark("ls-painted"); // for the benchmark
+      requestRun();
+    },
+    true,
+  );
 
   document.addEventListener("input", (event) => {
     const { job, run } = workspace() ? workspace().dataset : {};

@@ -1,64 +1,39 @@
 /* A segmentation map, painted in a ControlNet's own colours on a canvas of the picture's size. Edges are hard, and
    each kind of object has one colour. It stands inside the section Control; its value is a PNG that is made here. */
 
-import { h, icon } from "../../static/elements.js";
+import { h } from "../../static/elements.js";
+import { paintBoard } from "./paint_board.js";
 
 export function paintMap({ tab, word, onPaint }) {
-  const UNDO = 24;
-  const canvas = h("canvas", {
-    class: "ls-paint-canvas",
-    tabindex: 0,
-    role: "img",
-    "aria-label": word("paint.canvas"),
+  const board = paintBoard({
+    label: word("paint.canvas"),
+    word: (name) => word(`paint.${name}`),
+    brushSize: { min: 2, max: 60, value: 16 },
+    tools: [
+      ["brush", "inpaint", false],
+      ["oval", null, true],
+      ["eraser", "eraser", false],
+    ],
+    extras: [
+      ["clear", () => board.change(clear)],
+      ["example", () => board.change(example)],
+    ],
+    draw,
+    onChange: publish,
   });
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const { canvas, pen } = board;
   const colors = h("div", { class: "ls-paint-colors", role: "group", "aria-label": word("paint.colors") });
-  const size = h("input", {
-    type: "range",
-    min: 2,
-    max: 60,
-    value: 16,
-    class: "ls-mask-size",
-    "aria-label": word("paint.size"),
-    title: word("paint.size"),
-  });
-  const button = (name, act, iconName) =>
-    h(
-      "button",
-      { class: "ls-pick", type: "button", onclick: act, title: word(`paint.${name}`) },
-      iconName ? icon(iconName) : null,
-      word(`paint.${name}`),
-    );
-  const tools = {
-    brush: button("brush", () => choose("brush"), "inpaint"),
-    oval: button("oval", () => choose("oval")),
-    eraser: button("eraser", () => choose("eraser"), "eraser"),
-  };
-  const undoButton = button("undo", undo, "undo");
-  const bar = h(
-    "div",
-    { class: "ls-mask-tools", role: "toolbar", "aria-label": word("paint.canvas") },
-    ...Object.values(tools),
-    size,
-    undoButton,
-    button("clear", () => change(clear)),
-    button("example", () => change(example)),
-  );
   const element = h(
     "div",
     { class: "ls-paint", hidden: true },
-    canvas,
-    bar,
+    board.sheet,
+    board.bar,
     colors,
     h("p", { class: "ls-help" }, word("paint.help")),
   );
 
   let rows = []; // [name, "#rrggbb"]; the first colour is the ground
   let color = "";
-  let tool = "brush";
-  let from = null; // where the pointer went down or was last, in pixels of the map
-  let before = null; // the map before the present oval
-  const past = [];
 
   const groundColor = () => rows[0][1];
   const labelOf = (name) => (name === "*" ? word("paint.anything") : name);
@@ -70,14 +45,10 @@ export function paintMap({ tab, word, onPaint }) {
       .filter(([name]) => name.length > 1 && prompt().includes(name))
       .sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
 
-  function choose(choice) {
-    tool = choice;
-    for (const [name, one] of Object.entries(tools)) one.setAttribute("aria-pressed", String(name === tool));
-  }
   function pick(choice) {
     color = choice;
     for (const one of colors.children) one.setAttribute("aria-pressed", String(one.dataset.color === color));
-    if (tool === "eraser") choose("brush");
+    if (board.tool() === "eraser") board.choose("brush");
   }
   /** Draws the colours, those of the prompt's objects first. */
   function offer() {
@@ -128,7 +99,7 @@ export function paintMap({ tab, word, onPaint }) {
     paint(cx - rx, cy - ry, cx + rx, cy + ry, (x, y) => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1, hex);
   }
   function stroke([ax, ay], [bx, by], hex) {
-    const r = (Math.max(canvas.width, canvas.height) * size.value) / 200;
+    const r = board.radius();
     const [dx, dy] = [bx - ax, by - ay];
     const length = dx * dx + dy * dy || 1;
     paint(
@@ -143,24 +114,9 @@ export function paintMap({ tab, word, onPaint }) {
       hex,
     );
   }
-  const pixelsNow = () => pen.getImageData(0, 0, canvas.width, canvas.height);
-  function remember() {
-    past.push(pixelsNow());
-    if (past.length > UNDO) past.shift();
-  }
   function clear() {
     pen.fillStyle = groundColor();
     pen.fillRect(0, 0, canvas.width, canvas.height);
-  }
-  function change(draw) {
-    remember();
-    draw();
-    publish();
-  }
-  function undo() {
-    const last = past.pop();
-    if (last) pen.putImageData(last, 0, 0);
-    publish();
   }
   /** Paints two of the prompt's objects side by side, or one in the middle. Without any it takes the first objects. */
   function example() {
@@ -173,8 +129,7 @@ export function paintMap({ tab, word, onPaint }) {
     else examples.forEach(([, hex], k) => oval((0.02 + 0.5 * k) * w, 0.27 * hh, (0.48 + 0.5 * k) * w, 0.73 * hh, hex));
   }
   function publish() {
-    undoButton.disabled = !past.length;
-    const { data } = pixelsNow();
+    const { data } = board.pixels();
     const [r, g, b] = [1, 3, 5].map((k) => parseInt(groundColor().slice(k, k + 2), 16));
     let anyPaint = false;
     for (let k = 0; k < data.length && !anyPaint; k += 4)
@@ -183,59 +138,19 @@ export function paintMap({ tab, word, onPaint }) {
     onPaint(anyPaint ? canvas.toDataURL("image/png").split(",")[1] : "");
   }
 
-  function at(event) {
-    const box = canvas.getBoundingClientRect();
-    return [
-      ((event.clientX - box.left) / box.width) * canvas.width,
-      ((event.clientY - box.top) / box.height) * canvas.height,
-    ];
+  function draw(tool, from, to) {
+    if (tool === "oval") oval(...from, ...to, color);
+    else stroke(from, to, tool === "eraser" ? groundColor() : color);
   }
-  function draw(to) {
-    if (tool === "oval") {
-      pen.putImageData(before, 0, 0);
-      oval(...from, ...to, color);
-    } else {
-      stroke(from, to, tool === "eraser" ? groundColor() : color);
-      from = to;
-    }
-  }
-  canvas.addEventListener("pointerdown", (event) => {
-    if (event.button > 0) return;
-    event.preventDefault();
-    canvas.focus({ preventScroll: true });
-    canvas.setPointerCapture(event.pointerId);
-    remember();
-    before = past[past.length - 1];
-    from = at(event);
-    draw(from);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!from) return;
-    for (const sample of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) draw(at(sample));
-  });
-  const lift = () => {
-    if (!from) return;
-    from = before = null;
-    publish();
-  };
-  canvas.addEventListener("pointerup", lift);
-  canvas.addEventListener("pointercancel", lift);
-  element.addEventListener("keydown", (event) => {
-    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
-    event.preventDefault();
-    undo();
-  });
+  board.undoKeys(element);
 
-  choose("brush");
   return {
     element,
     /** Opens on a picture (an existing map), or on an empty map. */
     async open(palette, [width, height], picture) {
       rows = palette;
-      if (canvas.width !== width || canvas.height !== height || picture || !past.length) {
-        [canvas.width, canvas.height] = [width, height];
-        canvas.style.aspectRatio = `${width} / ${height}`;
-        past.length = 0;
+      if (canvas.width !== width || canvas.height !== height || picture || !board.hasPast()) {
+        board.reset(width, height);
         clear();
         if (picture) {
           pen.imageSmoothingEnabled = false;

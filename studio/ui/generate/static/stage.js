@@ -378,6 +378,7 @@ export function stage({ element, props, watch, trigger }) {
       return draw();
     }
     if (replacedJobs.has(next.job)) return; // the end of a run that live mode replaces
+    if (next.live && next.state === "stopped" && !stopRequested && workspace().dataset.asking) return; // as that
     if (newJob) {
       if (view.job) replacedJobs.add(view.job);
       films = [];
