@@ -48,6 +48,7 @@ class ModelFacts:
     title: str = ""  # from metadata, or what its folder calls itself
     alias: str = ""  # another name of a LoRA or an upscaler: what its trainer called it
     trigger: str = ""  # a LoRA's or an embedding's word, from metadata
+    tags: tuple[str, ...] = ()  # of the captions a LoRA was trained with, the most frequent ones first
     metadata: tuple[tuple[str, str], ...] = ()  # modelspec and training notes, shortened
     has_picture: bool = False  # in its metadata
     notes: tuple[str, ...] = ()  # sentences worth showing
@@ -88,7 +89,7 @@ class ModelFacts:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelFacts:
         """The inverse of `as_json`, after JSON too. Raises TypeError for what it never wrote."""
-        flat = {name: tuple(values[name]) for name in ("parts", "notes", "examples", "words") if name in values}
+        flat = {name: tuple(values[name]) for name in ("parts", "notes", "examples", "words", "tags") if name in values}
         rows = {
             name: tuple(tuple(str(word) for word in row) for row in values[name])
             for name in ("metadata", "vocabulary", "palette")

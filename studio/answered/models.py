@@ -83,6 +83,8 @@ class Model:
     place: ModelPlace = "disk"
     dtype: str = ""  # of a checkpoint in memory, the precision of its U-Net: "float32"
     computed_in: str = ""  # the same in words, with that of parts that have another one
+    trigger_words: tuple[str, ...] = ()  # that call a LoRA or an embedding, by its metadata and files beside it
+    preferred_weight: float | None = None  # of a LoRA in a prompt, where a file beside it says one
     has_picture: bool = False  # an embedded or neighbouring preview picture; `ModelPicture`
     origin: str = ""  # the hub's repository that it was fetched from, where this studio did that
     convertible: bool = False  # a pickle that "convert safely" may turn into safetensors

@@ -14,6 +14,8 @@ from studio.checkpoints.inspect import DTYPE_BITS, TensorEntry
 MAX_JSON_BYTES = 2**20
 MAX_TEXT = 2000  # characters of a metadata value that are readable_metadata, but for the thumbnail
 MAX_THUMBNAIL = 400_000
+MAX_TAG_TABLE = 2**22  # characters of a trainer's table of tags
+MAX_TAG, MAX_TAGS = 100, 12
 
 PRECISIONS = {
     "F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8 (e4m3)", "F8_E5M2": "fp8 (e5m2)",
@@ -47,6 +49,21 @@ def readable_metadata(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...
     """What a person may want to read: modelspec, and a trainer's notes without its long tables."""
     values = {k: v for k, v in metadata.items() if k.startswith(("modelspec.", "ss_")) and k != "modelspec.thumbnail"}
     return tuple((k[:80], short(v)) for k, v in sorted(values.items()) if len(v) <= MAX_TEXT)[:60]
+
+
+def frequent_tags(text: str) -> tuple[str, ...]:
+    """The most frequent tags of a trainer's `ss_tag_frequency`, {data set: {tag: count}} as JSON; none of what is not
+    in this form."""
+    try:
+        sets = json.loads(text) if len(text) <= MAX_TAG_TABLE else None
+    except (ValueError, RecursionError):
+        return ()
+    counts: Counter[str] = Counter()
+    for tags in sets.values() if isinstance(sets, dict) else ():
+        for tag, count in tags.items() if isinstance(tags, dict) else ():
+            if isinstance(count, int):
+                counts[" ".join(tag.split())] += count
+    return tuple(tag for tag, _ in counts.most_common() if tag and len(tag) <= MAX_TAG)[:MAX_TAGS]
 
 
 def has_thumbnail(metadata: Mapping[str, str]) -> bool:

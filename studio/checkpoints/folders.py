@@ -46,6 +46,7 @@ OTHERS = frozenset((
 SUFFIXES = frozenset({".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
 MAX_DEPTH = 12
 PICTURES = (".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp", ".png", ".jpg", ".jpeg", ".webp")
+SIDECARS = (".json", ".civitai.info")  # small files beside a model, see sidecars.py
 INDEX = "model_index.json"  # what makes a folder a diffusers checkpoint
 COMPONENT = "config.json"  # what makes a folder in a vae or controlnet folder a diffusers VAE or ControlNet
 OWN_CONTROL = "control-"  # how the folder of a ControlNet begins that lies in the built-in checkpoint's own folder
@@ -65,6 +66,7 @@ class ModelFile:
     mtime_ns: int  # newest change
     outside: bool = False  # a link that leads out of every models folder
     picture: str = ""  # name of a preview picture that lies beside a file, as AUTOMATIC1111 puts it there
+    sidecars: tuple[str, ...] = ()  # names of small files beside it that say how it is called
     owner: str = ""  # key of the checkpoint that a ControlNet or a LoRA lies in and works with alone
     changed_ns: int = (
         0  # newest change of a file's place too: a copy may carry the time of its original (not on Windows)
@@ -154,6 +156,7 @@ def _walk(
                 stat = entry.stat()
                 outside = entry.is_symlink() and not _inside(path, roots)
                 picture = next((path.stem + end for end in PICTURES if path.stem + end in names), "")
+                sidecars = tuple(path.stem + end for end in SIDECARS if path.stem + end in names)
                 yield ModelFile(
                     path,
                     root,
@@ -164,6 +167,7 @@ def _walk(
                     changed_ns=stat.st_ctime_ns,
                     outside=outside,
                     picture=picture if picture and _inside(folder / picture, roots) else "",
+                    sidecars=tuple(name for name in sidecars if _inside(folder / name, roots)),
                 )
         except OSError:  # a broken link, or gone since the folder was read
             continue

@@ -14,7 +14,7 @@ from studio.answered.model_facts import ModelFacts
 from studio.asked.messages import Message
 from studio.checkpoints.adapter_header import as_lora
 from studio.checkpoints.checkpoint_header import as_checkpoint
-from studio.checkpoints.details import has_thumbnail, precision, readable_metadata, short
+from studio.checkpoints.details import frequent_tags, has_thumbnail, precision, readable_metadata, short
 from studio.checkpoints.folder_facts import of_folder
 from studio.checkpoints.inspect import BadCheckpoint, Header, PickleFile, read_whole_header
 from studio.checkpoints.other_headers import as_controlnet, as_embedding, as_safety_checker, as_taesd, as_vae
@@ -58,6 +58,8 @@ def of_header(header: Header, name: str) -> ModelFacts:
 
 
 def _with_alias(facts: ModelFacts, header: Header) -> ModelFacts:
-    """The facts with what a LoRA's trainer called it."""
-    alias = header.metadata.get("ss_output_name", "")[:200] if facts.kind == "lora" else ""
-    return replace(facts, alias=alias) if alias else facts
+    """The facts with what a LoRA's trainer called it, and the tags that it was trained with."""
+    if facts.kind != "lora":
+        return facts
+    alias = header.metadata.get("ss_output_name", "")[:200]
+    return replace(facts, alias=alias, tags=frequent_tags(header.metadata.get("ss_tag_frequency", "")))

@@ -45,6 +45,7 @@ from studio.checkpoints.links import Links
 from studio.checkpoints.memo import Memo
 from studio.checkpoints.merges import Merges
 from studio.checkpoints.options import ModelOptions
+from studio.checkpoints.sidecars import Sidecar, Sidecars, words_of
 from studio.engine.device import Device, total_ram_bytes
 from studio.engine.models_in_memory import memory_of, places_and_precisions, with_precision
 from studio.engine.offers import offered
@@ -85,6 +86,7 @@ class ModelService:
         self._engine = engine
         self.options = options or ModelOptions()
         self.catalog = Catalog(models_dirs)
+        self._sidecars = Sidecars()
         folder = memory_folder(self.catalog.models_dirs)
         self.hasher = Hasher(Memo(folder / "hashes.json" if folder else None), busy)
         own = self.catalog.models_dirs[0] if self.catalog.models_dirs else Path("models")
@@ -336,6 +338,7 @@ class ModelService:
         facts = entry.facts
         correction = self.catalog.correction(entry)
         hashes = self.hasher.both(entry)
+        sidecar = self._sidecars.of(entry.file) if facts.kind in ("lora", "embedding") else Sidecar()
         return Model(
             id=self._id(entry.id),
             name=entry.name,
@@ -354,6 +357,8 @@ class ModelService:
             short_hash=hashes.short or None if hashes is not None else None,
             note=self.catalog.note(entry) or sentences(facts.notes),
             place=places.get(entry.id, "disk"),
+            trigger_words=words_of((facts.trigger, *sidecar.words)),
+            preferred_weight=sidecar.weight,
             has_picture=facts.has_picture or bool(entry.file.picture),
             origin=self._hub.place.origin(entry.file.key, entry.file.size),
             convertible=facts.convertible and target_of(entry.path).as_posix() not in keys,

@@ -34,6 +34,7 @@ STYLES = (
     "generate/static/helper.css",
     "generate/static/prompt_box.css",
     "generate/static/styles.css",
+    "generate/static/drawer.css",
     "generate/static/presets.css",
     "library/static/library.css",
     "models/static/models.css",

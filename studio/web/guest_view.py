@@ -108,5 +108,5 @@ def _public(model: Model, allowed: Container[str]) -> Model:
         origin="",
         convertible=False,
         vae=model.vae if model.vae in allowed else "",
-        facts=replace(model.facts, metadata=(), notes=()),
+        facts=replace(model.facts, metadata=(), notes=(), tags=()),
     )

@@ -78,6 +78,7 @@ def test_names_are_completed_and_unknown_ones_underlined(visitor: Visitor) -> No
     field.fill("a fox")
     expect(marks).to_have_count(0)
     tokens_are_counted_and_shown(page, field)
+    the_drawer_puts_loras_in_and_weighs_them(page, field)
 
 
 def tokens_are_counted_and_shown(page: Page, field: Locator) -> None:
@@ -123,3 +124,36 @@ def tokens_are_counted_and_shown(page: Page, field: Locator) -> None:
     expect(pieces).to_have_count(0)
     field.fill("")
     expect(counter).to_be_hidden()
+
+
+def the_drawer_puts_loras_in_and_weighs_them(page: Page, field: Locator) -> None:
+    workspace = page.locator("#text_to_image-workspace")
+    fold = workspace.get_by_role("button", name="LoRAs and embeddings")
+    field.fill("a fox # a remark")
+    fold.click()
+    card = workspace.locator(".ls-card", has_text="ink-lines")
+    expect(card).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function("document.querySelector('.ls-card img')?.naturalWidth > 0")
+    card.focus()
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("a fox <lora:ink-lines:1> ink lines # a remark")
+    expect(card).to_have_attribute("aria-pressed", "true")
+    expect(fold).to_have_text("LoRAs and embeddings (1)")
+    slider = workspace.get_by_role("slider", name="Weight of ink-lines")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    expect(field).to_have_value("a fox <lora:ink-lines:0.85> ink lines # a remark")
+    expect(slider).to_be_focused()
+    words = workspace.get_by_role("group", name="Words of ink-lines").get_by_role("button")
+    expect(words).to_have_text(["ink lines", "fox", "snow"])
+    words.nth(2).click()
+    expect(field).to_have_value("a fox <lora:ink-lines:0.85> ink lines, snow # a remark")
+    field.fill("a <lora:INK-lines.safetensors:0.5:1> fox")  # as typed by hand, with a weight of its own for the U-Net
+    expect(slider).to_have_value("0.5")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(field).to_have_value("a <lora:INK-lines.safetensors:0.55:1> fox")
+    workspace.get_by_role("button", name="Take ink-lines out").click()
+    expect(field).to_have_value("a fox")
+    expect(slider).to_have_count(0)

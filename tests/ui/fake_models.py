@@ -127,7 +127,7 @@ MODELS = (
     _model("soft-vae", kind="vae", state="usable", where="models/vae", family="sd1", size_bytes=334 * 2**20,
            lends_vae_to=("sd1", "sd2")),
     _model("ink-lines", kind="lora", state="usable", where="models/loras", family="sdxl", size_bytes=218 * 2**20,
-           trigger="ink lines"),
+           trigger="ink lines", trigger_words=("ink lines",), tags=("fox", "snow"), has_picture=True),
     _model("small-world-4x", kind="upscaler", state="usable", where="models/upscalers", size_bytes=1_240_000,
            architecture="Real-ESRGAN Compact", scale=4),
 )  # fmt: skip

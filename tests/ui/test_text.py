@@ -210,6 +210,6 @@ def test_no_text_is_left_that_nobody_says() -> None:
         said = f'"{key}"' in sources or f'"{last}"' in sources or key.startswith(dynamic)
         by_field = key.endswith((".label", ".help", ".placeholder"))
         scripts = ("prompts.", "header.", "compare.", "copying.", "announcement.", "camera.", "shortcuts.")
-        scripts += ("picture_sheet.choose", "prompt_box.", "save_as.", "presets.")
+        scripts += ("picture_sheet.choose", "prompt_box.", "drawer.", "save_as.", "presets.")
         by_words = key.startswith(scripts) and f".{last}" in sources.replace("words.", ".").replace("words().", ".")
         assert said or by_field or by_words, key

@@ -17,7 +17,7 @@ from studio.ui.compare import axes
 from studio.ui.generate import control, guidance, prompt_helper, starting, token_line
 from studio.ui.generate import widgets as w
 from studio.ui.render import choice
-from studio.ui.text import say
+from studio.ui.text import say, words
 
 TAB = "compare"
 FIRST_AXES: tuple[AxisField, AxisField] = ("num_inference_steps", "guidance_scale")
@@ -73,6 +73,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
     )
     tokens = token_line.build(TAB)
     prompt_helper.build(TAB, checkpoint)
+    html_block("drawer", field=f"{TAB}-prompt", negative=f"{TAB}-negative_prompt", words=words("drawer"))
     choices = axes.choices(prompts="", picture=False, controls=False, models=len(catalog))
     for name, first in zip("xy", FIRST_AXES):
         with gr.Row(elem_classes="cmp-axis"):

@@ -91,6 +91,7 @@ def build(engine: Engine, tab: str, *, starting: Mapping[str, Any] | None = None
         )
     if image is None:  # the other tabs have a place for a picture, which offers its settings too
         html_block("settingsButton", words=words("picture_sheet"))
+    html_block("drawer", field=f"{tab}-prompt", negative=f"{tab}-negative_prompt", words=words("drawer"))
     html_block(
         "styles",
         field=f"{tab}-prompt",

@@ -3,6 +3,7 @@
 import { compare, compareStatus } from "../compare/static/compare.js";
 import { camera } from "../generate/static/camera.js";
 import { control } from "../generate/static/control.js";
+import { drawer } from "../generate/static/drawer.js";
 import { helper } from "../generate/static/helper.js";
 import { liveMode } from "../generate/static/live.js";
 import { liveCanvas } from "../generate/static/live_canvas.js";
@@ -30,6 +31,7 @@ const BLOCKS = {
   compareStatus,
   comparedRun,
   control,
+  drawer,
   drop,
   examples,
   header,

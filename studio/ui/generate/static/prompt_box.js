@@ -3,29 +3,16 @@
    where a chunk of them ends. The field stays a plain one: all of this lies over it or below it. */
 
 import { fill, h } from "../../static/elements.js";
+import { freshNames, names } from "./prompt_listing.js";
 import { marksOf, offersAt } from "./prompt_names.js";
 import { countOf, layerOf, placesIn, whenCounted } from "./prompt_tokens.js";
 import { weigh } from "./prompt_weight.js";
 
-const ADDRESS = "/ask/prompt-names";
-const FRESH_FOR = 30000; // ms for which the names are not asked for again
 const FIELDS = '[id$="-prompt"] textarea, [id$="-negative_prompt"] textarea';
 
-let names = { loras: [], embeddings: [], wildcards: [], isComplete: false };
-let askedAt = Number.NEGATIVE_INFINITY;
 const attached = new WeakSet();
 const SHOWN = "ls-tokens-shown";
 const TOKENS_SHOWN = "latent-studio-tokens"; // in localStorage: "on" where the person wants to see the tokens
-
-/** Asks for the names again when they may have changed; those of before stay where the studio does not answer. Tells
-    whether they came anew. */
-async function freshNames() {
-  if (performance.now() - askedAt < FRESH_FOR) return false;
-  askedAt = performance.now();
-  const answer = await fetch(ADDRESS).catch(() => null);
-  if (answer?.ok) names = await answer.json();
-  return answer?.ok;
-}
 
 /** Replaces a part of a field as typing does, so that Ctrl+Z takes it back and Gradio notices. */
 function put(field, start, end, text) {
@@ -96,7 +83,7 @@ function attach(field) {
   function offer() {
     found =
       field.selectionStart === field.selectionEnd && document.activeElement === field
-        ? offersAt(field.value, field.selectionStart, names)
+        ? offersAt(field.value, field.selectionStart, names())
         : null;
     // In the middle of words Enter is a line break until a name is chosen; behind "<" and "__" it takes the first.
     active = found && found.offers[0].kind !== "embedding" ? 0 : -1;
@@ -113,7 +100,7 @@ function attach(field) {
 
   function drawLayer() {
     const text = field.value;
-    const found = text ? marksOf(text, names) : [];
+    const found = text ? marksOf(text, names()) : [];
     const { tokens, ends } = text ? placesIn(text, countOf(id)) : { tokens: [], ends: [] };
     const shown = localStorage.getItem(TOKENS_SHOWN) === "on" ? tokens : [];
     drawCounter(text);

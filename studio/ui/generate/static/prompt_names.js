@@ -1,5 +1,7 @@
 /* Names to complete in a prompt: what is being typed at the caret, and which names go on from there. Pure functions. */
 
+import { nameKey, tagOf } from "./prompt_tags.js";
+
 const MOST = 8; // names that are offered at once
 const TAG = /<(?:(?:lora|lyco|lycoris)?:?)?([^<>:]*)$/i;
 const WILDCARD = /(?:^|[^\w])__([\w/-]*)$/;
@@ -16,7 +18,7 @@ function beingTyped(text) {
   return word ? { kind: "embedding", start: text.length - word[1].length, query: word[1] } : null;
 }
 
-/** The offers at a caret. `names`: {loras: [{name, trigger}], embeddings: [{name}], wildcards: [{name}]}. Returns
+/** The offers at a caret. `names`: {loras: [{name, words, weight}], embeddings: [{name}], wildcards: [{name}]}. Returns
     {start, end, offers}: each offer has `put`, which takes the place of the text from start to end, and `name`, `kind` and
     `note` for the list; null where there is nothing to offer. */
 export function offersAt(text, caret, names) {
@@ -34,7 +36,7 @@ export function offersAt(text, caret, names) {
   const after = text.slice(caret);
   const rest = { lora: /^[^<>\n]*>/, wildcard: /^[\w/-]*__/ }[typed.kind]?.exec(after)?.[0].length || 0;
   const put = {
-    lora: ({ name, trigger }) => `<lora:${name}:1>${trigger ? ` ${trigger}` : ""}`,
+    lora: (row) => tagOf(row),
     wildcard: ({ name }) => `__${name}__`,
     embedding: ({ name }) => name,
   }[typed.kind];
@@ -43,7 +45,7 @@ export function offersAt(text, caret, names) {
     end: caret + rest,
     offers: matches
       .slice(0, MOST)
-      .map((row) => ({ kind: typed.kind, name: row.name, note: row.trigger || "", put: put(row) })),
+      .map((row) => ({ kind: typed.kind, name: row.name, note: row.words?.[0] || "", put: put(row) })),
   };
 }
 
@@ -63,25 +65,15 @@ export function unbalanced(text) {
   return [...lone, ...open].sort((one, other) => one - other);
 }
 
-/** What two spellings of a name have in common, as the studio compares them (studio/asked/names.py). */
-const key = (name) =>
-  name
-    .trim()
-    .normalize("NFD")
-    .toLowerCase()
-    .replaceAll("\\", "/")
-    .replace(/^\//, "")
-    .replace(/\.(safetensors|sft|ckpt|pt|pth|bin)$/, "");
-
 /** What of a prompt is underlined: {start, end, kind} in order, `kind` being "bracket" or "name". `names` as above. */
 export function marksOf(text, names) {
-  const known = names.loras.flatMap(({ name, alias }) => [name, alias || name]).map(key);
+  const known = names.loras.flatMap(({ name, alias }) => [name, alias || name]).map(nameKey);
   const isKnown = (name) => known.some((one) => one === name || one.endsWith(`/${name}`));
   const lines = new Set(names.wildcards.map(({ name }) => name));
   const marks = unbalanced(text).map((at) => ({ start: at, end: at + 1, kind: "bracket" }));
   for (const match of text.matchAll(/<([a-z]+):([^<>:]*)[^<>]*>/gi)) {
     const isLora = ["lora", "lyco", "lycoris"].includes(match[1].toLowerCase());
-    if (!isLora || (names.isComplete && !isKnown(key(match[2]))))
+    if (!isLora || (names.isComplete && !isKnown(nameKey(match[2]))))
       marks.push({ start: match.index, end: match.index + match[0].length, kind: "name" });
   }
   for (const match of text.matchAll(/__([\w-]+(?:\/[\w-]+)*?)__/g))
