@@ -348,7 +348,11 @@ export function machine({ words, pick = null }) {
   function attention() {
     const [x, y, width, height] = layout.boxes.unet;
     const rail = y + height - (layout === WIDE ? 18 : 22);
-    const parts = [svg("path", { d: `M ${x + 12} ${rail} H ${x + width - 4}`, class: "ls-machine-rail" })];
+    const parts = [
+      // Where a finger finds it
+      svg("rect", { x: x + 6, y: rail - 12, width: width - 12, height: 30, class: "ls-machine-target" }),
+      svg("path", { d: `M ${x + 12} ${rail} H ${x + width - 4}`, class: "ls-machine-rail" }),
+    ];
     for (const { x: at, floor } of blockPlaces.filter((one) => one.isAttended))
       parts.push(
         svg("path", { d: `M ${at} ${rail} V ${floor - 2}`, class: "ls-machine-rail" }),

@@ -32,7 +32,11 @@ export const panel = {
   place: "head",
   build(context) {
     const { h, say } = context;
-    const drawing = machine({ words: context.props.machine, pick: (part) => context.show(PANEL_OF[part]) });
+    const hasPanel = (part) => context.props.panels.includes(PANEL_OF[part]); // a replay has fewer
+    const drawing = machine({
+      words: context.props.machine,
+      pick: (part) => hasPanel(part) && context.show(PANEL_OF[part]),
+    });
     const text = h("p", { class: "ls-machine-say" }, say("machine.what"));
     const fold = h("button", {
       class: "ls-pick",
@@ -53,12 +57,12 @@ export const panel = {
     /** What the part under the pointer or the focus is, and where it leads. */
     function tell(event) {
       const part = event.target.closest?.("[data-part]")?.dataset.part;
-      text.textContent = part
-        ? say("machine.leads", {
-            part: context.props.machine[`part.${part}`],
-            panel: say(`tab.${PANEL_OF[part]}`),
-          })
-        : say("machine.what");
+      const name = part && context.props.machine[`part.${part}`];
+      text.textContent = !part
+        ? say("machine.what")
+        : hasPanel(part)
+          ? say("machine.leads", { part: name, panel: say(`tab.${PANEL_OF[part]}`) })
+          : name;
     }
     for (const event of ["pointerover", "focusin", "focusout"]) drawing.element.addEventListener(event, tell);
     drawing.element.addEventListener("pointerleave", tell);
