@@ -15,7 +15,8 @@ GUIDANCE: Mapping[str, Mapping[str, str]] = {
         "guidance_rescale.help": "The share of the prediction that has its former contrast again, from "
         "0 to 1. About 0.7 helps against glaring pictures.",
         "guidance_method.label": "Method",
-        "guidance_method.help": "CFG is the usual one. APG leaves out what only adds contrast. CFG++ adds the noise of "
+        "guidance_method.help": "CFG is the usual one. APG leaves out what only adds contrast. CFG++ adds the "
+        "noise of "
         "the negative prompt back: with Euler, Euler a and DDIM.",
         "apg_eta.label": "APG eta",
         "apg_eta.help": "The share of the part that only adds contrast, from 0 to 1. 1 keeps it all.",
@@ -28,6 +29,34 @@ GUIDANCE: Mapping[str, Mapping[str, str]] = {
         "compare.axis.guidance_high": "Highest sigma with guidance",
         "compare.axis.guidance_rescale": "Guidance rescale",
         "compare.axis.guidance_method": "Guidance method",
+        "viewer.guidance.method": "Method of guidance",
+        "viewer.guidance.method.cfg": "CFG",
+        "viewer.guidance.method.rescale": "Rescale",
+        "viewer.guidance.method.apg": "APG",
+        "viewer.guidance.method.cfgpp": "CFG++",
+        "viewer.guidance.run": "as run",
+        "viewer.guidance.vectors": "Where each method leads from x0 with the prompt",
+        "viewer.guidance.along": "along x0 with the prompt",
+        "viewer.guidance.across": "across it",
+        "viewer.whatif.note.by": "guidance {guidance} by {method}, what if",
+        "viewer.whatif.by.rescale": "g = ε_u + w (ε_c − ε_u) gets back a share φ = {rescale} of the standard "
+        "deviation of "
+        "ε_c: φ g std(ε_c) / std(g) + (1 − φ) g (Lin et al. 2023). At this evaluation alone, from the same x_t.",
+        "viewer.whatif.by.apg": "x0_c + (w − 1) D (Sadat et al. 2024). D is x0_c − x0_u, no longer than {norm} "
+        "(0: no limit), "
+        "and of its part along x0_c a share of {eta} stays. At this evaluation alone, without momentum, from "
+        "the same x_t.",
+        "viewer.whatif.by.cfgpp": "x0 from ε_u + (w / 12.5) (ε_c − ε_u) (Chung et al. 2024). The next noise "
+        "level is then "
+        "reached with ε_u, which this picture does not show. At this evaluation alone, from the same x_t.",
+        "viewer.schedule.band": "Guidance acts in {count} of {total} evaluations (shaded): {saved} of {rows} "
+        "rows of the "
+        "network were not computed.",
+        "viewer.undefined.guidance_band": "Not available: guidance does not act at this noise level in this "
+        "run, so the "
+        "network is called once, with the prompt.",
+        "viewer.fact.band": "at sigma {low} to {high}",
+        "viewer.fact.rescale": "rescale {share}",
         "line.guidance.band": "at sigma {low} to {high}",
         "line.guidance.from": "at sigma {low} and above",
         "line.guidance.to": "at sigma {high} and below",
@@ -57,6 +86,30 @@ GUIDANCE: Mapping[str, Mapping[str, str]] = {
         "choice.guidance_method.cfg": "CFG",
         "choice.guidance_method.apg": "APG",
         "choice.guidance_method.cfgpp": "CFG++",
+        "viewer.guidance.method": "引导方法",
+        "viewer.guidance.method.cfg": "CFG",
+        "viewer.guidance.method.rescale": "重缩放 (Rescale)",
+        "viewer.guidance.method.apg": "APG",
+        "viewer.guidance.method.cfgpp": "CFG++",
+        "viewer.guidance.run": "实际运行",
+        "viewer.guidance.vectors": "从有提示词的 x0 出发，各方法指向何处",
+        "viewer.guidance.along": "沿有提示词的 x0",
+        "viewer.guidance.across": "与它垂直",
+        "viewer.whatif.note.by": "引导 {guidance}，{method}，假设",
+        "viewer.whatif.by.rescale": "g = ε_u + w (ε_c − ε_u) 按份额 φ = {rescale} 恢复到 ε_c 的标准差："
+        "φ g std(ε_c) / std(g) + (1 − φ) g（Lin 等，2023）。只在这一次计算、从同一个 x_t 出发。",
+        "viewer.whatif.by.apg": "x0_c + (w − 1) D（Sadat 等，2024）。D 是 x0_c − x0_u，长度不超过 {norm}（0 "
+        "为不限），"
+        "其沿 x0_c 的部分保留 {eta}。只在这一次计算、不带动量、从同一个 x_t 出发。",
+        "viewer.whatif.by.cfgpp": "由 ε_u + (w / 12.5) (ε_c − ε_u) 得到的 x0（Chung 等，2024）。之后用 ε_u "
+        "到达下一个噪声水平，"
+        "这张图不显示这一步。只在这一次计算、从同一个 x_t 出发。",
+        "viewer.schedule.band": "引导在 {total} 次计算中的 {count} 次起作用（阴影）：网络的 {rows} 行中有 "
+        "{saved} 行没有计算。",
+        "viewer.undefined.guidance_band": "不可用：在这次运行中，引导在这个噪声水平不起作用，"
+        "所以网络只带提示词计算一次。",
+        "viewer.fact.band": "sigma {low} 到 {high}",
+        "viewer.fact.rescale": "重缩放 {share}",
         "line.guidance.band": "sigma {low} 到 {high}",
         "line.guidance.from": "sigma {low} 及以上",
         "line.guidance.to": "sigma {high} 及以下",

@@ -12,15 +12,18 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from studio.answered.models import PredictionName
 from studio.asked.compare import Comparison
+from studio.asked.guidance import GuidanceSettings
 from studio.asked.quantities import QUANTITIES
 from studio.asked.questions import ScheduleCurves
 from studio.asked.schedulers import steps_run
 from studio.diffusion.forward import training_curve
+from studio.diffusion.guidance_methods import GuidanceMethod
 from studio.diffusion.levels import Level, flow_level
 from studio.diffusion.paths import path_of
 from studio.diffusion.predictions import prediction_of
@@ -83,7 +86,9 @@ def computed(page: Page, module: str, expression: str, given: Any = None) -> Any
     return page.evaluate(f"async (given) => {{ const m = {MODULES}['{module}']; return {expression}; }}", given)
 
 
-LEVELS_JS, MEASURES, QUANTITIES_JS = (f"viewer/static/{name}.js" for name in ("levels", "measures", "quantities"))
+LEVELS_JS, MEASURES, QUANTITIES_JS, GUIDANCE_JS = (
+    f"viewer/static/{name}.js" for name in ("levels", "measures", "quantities", "guidance_methods")
+)
 
 
 # --------------------------------------------------------------------------------------------- predictions, guidance
@@ -110,6 +115,43 @@ def test_guidance_is_u_plus_w_times_the_difference(page: Page, w: float) -> None
     given = {"model_cond": cond.tolist(), "model_difference": (cond - uncond).tolist(), "w": w}
     values = computed(page, QUANTITIES_JS, "[...m.guidedOutput(given, given.w)]", given)
     np.testing.assert_allclose(values, uncond + w * (cond - uncond), atol=2e-5)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("method", ["cfg", "rescale", "apg", "cfgpp"])
+def test_the_ways_of_guidance_at_one_evaluation(page: Page, method: str, prediction: str) -> None:
+    """The what-if of the guidance panel is the engine's guidance, and an arrow's ends are predicted pictures."""
+    cond, uncond, x_t = np.random.default_rng(5).normal(size=(3, 48)).astype(np.float32)
+    level, w = LEVELS[prediction], 7.5
+    given: dict[str, Any] = {
+        "evaluation": {
+            "model_cond": cond.tolist(), "model_difference": (cond - uncond).tolist(), "x_t": x_t.tolist(),
+            "a": level.a, "s": level.s,
+        },
+        "type": prediction, "method": method, "w": w, "settings": {"rescale": 0.7, "eta": 0.2, "norm": 3.0},
+    }  # fmt: skip
+    js = (
+        "(() => { const g = m.guidedBy(given.method, given.type, given.evaluation, given.w, given.settings);"
+        " return [[...g], m.inPlane(given.type, given.evaluation, [g])[0]]; })()"
+    )
+    values, end = computed(page, GUIDANCE_JS, js, given)
+    settings = GuidanceSettings(
+        rescale=0.7 if method == "rescale" else 0.0,
+        method="cfg" if method == "rescale" else method,  # type: ignore[arg-type]
+        apg_eta=0.2,
+        apg_norm=3.0,
+    )
+    outputs = torch.from_numpy(np.stack([uncond, cond])).reshape(2, 3, 4, 4)
+    guided = GuidanceMethod(settings, prediction).guide(outputs, w, torch.from_numpy(x_t).reshape(1, 3, 4, 4), level)
+    np.testing.assert_allclose(values, guided.numpy().ravel(), atol=1e-4)
+    terms = x0_terms(level.a, level.s, prediction)
+    assert terms is not None
+    way = terms.of_output * (guided.numpy().ravel() - cond)
+    x0 = terms.of_input * x_t + terms.of_output * cond
+    along = float(way @ x0 / np.linalg.norm(x0))
+    assert end[0] == pytest.approx(along, abs=1e-3)
+    if method != "rescale":  # the others stay in the plane
+        assert math.hypot(*end) == pytest.approx(float(np.linalg.norm(way)), rel=1e-3)
 
 
 # --------------------------------------------------------------------------------------------------- levels, schedules

@@ -139,6 +139,8 @@ def test_no_text_is_left_that_nobody_says() -> None:
         "library.saving.note.",
         "aspect.",
         "line.guidance.",
+        "viewer.guidance.method.",
+        "viewer.whatif.",
         "choice.",
         "stage.decoder.",
         "stage.keys.",

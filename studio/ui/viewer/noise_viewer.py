@@ -16,6 +16,7 @@ import gradio as gr
 from studio.answered.engine import Engine
 from studio.answered.events import Finished, JobSummary
 from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.guidance import GUIDANCE_FIELDS
 from studio.asked.messages import sentences
 from studio.asked.quantities import QUANTITIES
 from studio.asked.requests import Request
@@ -160,7 +161,7 @@ def _again(
     }
     if job is not None:
         names = ("prompt", "negative_prompt", "guidance_scale", "scheduler", "noise_schedule", "checkpoint")
-        fields |= {name: getattr(job.request, name) for name in names}
+        fields |= {name: getattr(job.request, name) for name in (*names, *GUIDANCE_FIELDS)}
     if isinstance(values.get("prompt"), str):
         fields["prompt"] = values["prompt"]
     return fields

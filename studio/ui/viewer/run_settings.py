@@ -13,6 +13,7 @@ from studio.asked.requests import ROWS
 from studio.asked.schedulers import SCHEDULERS
 from studio.ui import picker
 from studio.ui.blocks import FOLLOWING
+from studio.ui.generate import guidance
 from studio.ui.generate import widgets as w
 from studio.ui.generate.stored_fields import is_allowed
 from studio.ui.text import say
@@ -25,10 +26,11 @@ def build(engine: Engine, tab: str) -> dict[str, Any]:
     catalog = engine.catalog()
     checkpoint = catalog[0] if catalog else None
     fields: dict[str, Any] = {}
-    with (
-        gr.Accordion(say("viewer.settings"), open=False, elem_classes="ls-fold ls-run-settings"),
-        gr.Row(elem_classes="ls-run-fields"),
-    ):
+    with gr.Accordion(say("viewer.settings"), open=False, elem_classes="ls-fold ls-run-settings"):
+        with gr.Row(elem_classes="ls-run-fields") as row:
+            pass
+        guided = guidance.build(tab)
+    with row:
         fields["checkpoint"] = gr.Dropdown(
             choices=w.checkpoint_choices(catalog),
             value=checkpoint.name if checkpoint else None,
@@ -43,6 +45,7 @@ def build(engine: Engine, tab: str) -> dict[str, Any]:
             fields["noise_schedule"].choices = w.schedule_choices(checkpoint.scheduler)
             for name in THAT_SUIT:
                 fields[name].value = getattr(checkpoint.suits, name)
+    fields |= guided
     picker.aim(engine, tab, fields, checkpoint.name if checkpoint else None)
     fields["scheduler"].change(
         _schedules, [fields["scheduler"], fields["noise_schedule"]], [fields["noise_schedule"]], **FOLLOWING

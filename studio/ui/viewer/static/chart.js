@@ -30,6 +30,8 @@ function ticks(low, high, count = 4) {
 
     `x`, `y`: {low, high, label, from, to, log}: the axis, its name, and what its two ends mean.
 
+    `bands`: [{from, to, class}], shaded behind the lines.
+
     `marker`: {x, points: [y]}, the present place. `marks`: [{x, label}], thin vertical lines. pick(x) is called with
     the x of a click. */
 export function chart({ width = 360, height = 150, left = 36, right = 12, gutter = false, label }) {
@@ -58,7 +60,7 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
     element: drawing,
     draw(next) {
       content = next;
-      const { lines, x, y, marker, marks = [], pick = null, description = "" } = next;
+      const { lines, x, y, marker, marks = [], bands = [], pick = null, description = "" } = next;
       const all = lines.flatMap((line) => line.points).filter((point) => point.every(Number.isFinite));
       const span = (axis, k) => {
         const values = all.map((point) => point[k]);
@@ -81,6 +83,12 @@ export function chart({ width = 360, height = 150, left = 36, right = 12, gutter
       scale = (at) => x0 + ((at - left) / inner) * (x1 - x0);
       onPick = pick;
       const parts = [];
+      for (const band of bands) {
+        const [from, to] = [Math.max(x0, band.from), Math.min(x1, band.to)];
+        if (to <= from) continue;
+        const box = { x: px(from), y: top, width: px(to) - px(from), height: height - top - bottom };
+        parts.push(svg("rect", { ...box, class: band.class }));
+      }
       const rows = ticks(y0, y1, 3);
       for (const value of rows.values) {
         parts.push(svg("line", { x1: left, x2: width - right, y1: py(value), y2: py(value), class: "ls-grid" }));

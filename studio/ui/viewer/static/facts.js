@@ -38,6 +38,10 @@ export function factsOf({ run, isSample }, say, schedules) {
       ]),
     );
   if (run.guidance_scale !== undefined) facts.push(say("fact.guidance", { guidance: run.guidance_scale }));
+  const { guidance_low: low, guidance_high: high, guidance_rescale: share, guidance_method: method } = run;
+  if (low || high) facts.push(say("fact.band", { low: low || 0, high: high || "∞" }));
+  if (share) facts.push(say("fact.rescale", { share }));
+  if (method && method !== "cfg") facts.push(say(`guidance.method.${method}`));
   return facts.join(" · ");
 }
 

@@ -3,6 +3,19 @@
 
 import { gainOf } from "./calm.js";
 import { chart, number } from "./chart.js";
+import { guidedBy, inPlane, METHODS, USUAL } from "./guidance_methods.js";
+import { predictedX0 } from "./quantities.js";
+import { vectors } from "./vectors.js";
+
+/** The numbers of rescale and APG: the run's own, or the usual ones. */
+function settingsOf(run) {
+  const isApg = run.guidance_method === "apg";
+  return {
+    rescale: run.guidance_rescale || USUAL.rescale,
+    eta: isApg ? run.apg_eta : USUAL.eta,
+    norm: isApg ? run.apg_norm : USUAL.norm,
+  };
+}
 
 export const panel = {
   name: "guidance",
@@ -48,6 +61,20 @@ export const panel = {
       class: "ls-range",
       oninput: () => choose(Number(slider.value)),
     });
+    let method = "cfg";
+    const methods = h(
+      "select",
+      {
+        class: "ls-choice",
+        "aria-label": say("guidance.method"),
+        onchange: () => {
+          method = methods.value;
+          context.set({});
+        },
+      },
+      ...METHODS.map((name) => h("option", { value: name }, say(`guidance.method.${name}`))),
+    );
+    const plane = vectors({ label: say("guidance.vectors") });
     const value = h("output", { class: "ls-output" });
     const tick = h("button", { type: "button", class: "ls-tick", onclick: () => choose(null) });
     const track = h("div", { class: "ls-track" }, slider, tick);
@@ -69,11 +96,12 @@ export const panel = {
         real.figure,
         whatIfPane.figure,
       ),
-      h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, again),
+      h("div", { class: "ls-whatif" }, h("label", {}, say("whatif")), track, value, methods, again),
       moveNote,
       h(
         "div",
         { class: "ls-charts" },
+        h("figure", {}, h("h3", {}, say("guidance.vectors")), plane.element),
         h("figure", {}, h("h3", {}, say("guidance.sizes")), sizes.element),
         h("figure", {}, h("h3", {}, say("guidance.ratio")), ratio.element),
         h("figure", {}, h("h3", {}, say("guidance.cosine")), angle.element),
@@ -122,9 +150,29 @@ export const panel = {
         const w = current();
         if (x0) {
           draw(real, x0, say("whatif.real", { guidance: number(own(), 1) }));
-          const other = record.whatIf(index, w);
-          draw(whatIfPane, other, say("whatif.note", { guidance: number(w, 1) }));
+          const type = record.run.prediction_type;
+          const settings = settingsOf(record.run);
+          const outputs = METHODS.map((name) => guidedBy(name, type, at, w, settings));
+          const other = predictedX0(type, at, outputs[METHODS.indexOf(method)]);
+          const note = method === "cfg" ? "whatif.note" : "whatif.note.by";
+          draw(whatIfPane, other, say(note, { guidance: number(w, 1), method: say(`guidance.method.${method}`) }));
+          const ends = [at.model_uncond, at.model_cond, ...outputs, at.model];
+          const names = [
+            say("guidance.without"),
+            say("guidance.with"),
+            ...METHODS.map((name) => say(`guidance.method.${name}`)),
+            say("guidance.run"),
+          ];
+          plane.draw(
+            inPlane(type, at, ends).map((end, k) => ({
+              end,
+              label: names[k],
+              isChosen: k - 2 === METHODS.indexOf(method),
+            })),
+            { x: say("guidance.along"), y: say("guidance.across") },
+          );
         }
+        plane.element.parentElement.hidden = !x0;
         for (const pane of [real, whatIfPane]) pane.figure.hidden = !x0;
         slider.value = String(w);
         value.textContent = number(w, 1);
@@ -134,8 +182,11 @@ export const panel = {
         again.hidden = !context.branch || !context.online;
         const isLocked = !!context.isLocked?.("guidance_scale");
         again.title = isLocked ? say("branches.locked.field") : "";
-        again.disabled = isLocked || w < 1 || Math.abs(w - own()) < 1e-9;
-        moveNote.textContent = say(at.captured ? "whatif.captured" : "whatif.warning");
+        again.disabled = isLocked || method !== "cfg" || w < 1 || Math.abs(w - own()) < 1e-9;
+        moveNote.textContent = say(
+          method !== "cfg" ? `whatif.by.${method}` : at.captured ? "whatif.captured" : "whatif.warning",
+          settingsOf(record.run),
+        );
         const all = record.evaluations;
         const per = (name) => all.map((_e, k) => [k, record.rms(k, name)]).filter((point) => point[1] !== null);
         const axis = { low: 0, high: total - 1, from_one: true, label: say("schedule.evaluations") };

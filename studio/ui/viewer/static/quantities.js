@@ -29,6 +29,9 @@ const NOISE_TERMS = {
 /** Standard deviation of the data's part in x_t of an EDM model, where that of x_t is 1. */
 const dataShare = (s) => Math.sqrt(Math.max(0, 1 - s * s));
 
+/** Predicted x0 of an evaluation as factors [of x_t, of the model's output]. */
+export const x0Terms = (type, evaluation) => X0_TERMS[type](evaluation);
+
 /** Predicted x0 from a model's output for an evaluation's x_t. */
 export function predictedX0(type, evaluation, model) {
   return combineTerms(X0_TERMS[type](evaluation), evaluation.x_t, model);
@@ -53,7 +56,14 @@ const difference = (one, two) => combine([1, one], [-1, two]);
 const type = (record) => record.run.prediction_type;
 const at = (record, index) => record.evaluations[index];
 const pureNoise = (record, index) => (at(record, index).x0_defined === false ? "pure_noise" : null);
-const branch = (name) => (record, index) => (at(record, index)[name] ? null : "guidance_off");
+/** Where the run's guidance acts at some noise levels alone, the network is asked without the prompt only there. */
+const hasBand = (record) => !!(record.run.guidance_low || record.run.guidance_high);
+const branch = (name) => (record, index) =>
+  at(record, index)[name]
+    ? null
+    : hasBand(record) && record.run.guidance_scale !== 1
+      ? "guidance_band"
+      : "guidance_off";
 
 export const quantities = {
   x_t: { colour: "x", why: () => null, of: (record, index) => at(record, index).x_t },

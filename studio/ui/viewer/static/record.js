@@ -33,7 +33,9 @@ class Evaluation {
     return this.part("model_difference");
   }
   get model_uncond() {
-    return this.internals.parts.model_difference && this.derive("model_uncond", () => guidedOutput(this, 0));
+    // At a scale of 1 the network was not asked without the prompt, and the difference is zeros.
+    const isThere = this.internals.parts.model_difference && this.guidance_scale !== 1;
+    return isThere ? this.derive("model_uncond", () => guidedOutput(this, 0)) : undefined;
   }
   get model() {
     return this.internals.parts.model_guided
