@@ -38,12 +38,14 @@ from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import assets
 from studio.ui.models import model_list
 from studio.ui.text import in_english, spoken
+from studio.ui.viewer.replay_page import PageAnswer
 from studio.web.live_routes import LiveRoutes
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER
 from studio.web.picture_files import picture_file
 from studio.web.picture_settings import PictureSettings
 from studio.web.prompt_names import PromptNames
+from studio.web.replay_answers import replay_answers
 from studio.web.upload_room import UploadRoom
 
 STATIC_DIR = Path(__file__).resolve().parent.parent / "ui" / "static"
@@ -62,7 +64,8 @@ TYPES = {
     ".woff2": "font/woff2",
     ".safetensors": "application/octet-stream",
 }
-ReplayPage = Callable[[bytes, Mapping[str, object]], bytes]  # a recording and its header => a page that replays it
+# A recording, its header and the studio's answers about it => a page that replays it
+ReplayPage = Callable[[bytes, Mapping[str, object], list[PageAnswer]], bytes]
 
 _STATIC_NAME = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
@@ -172,7 +175,8 @@ class Routes:
                     )
                 )
             recording = await self.engine.record(job_id, RecordPart(image=int(image)), owner=owner)
-            file = await run_in_threadpool(self._export_file, recording, kind, parameters)
+            answers = await replay_answers(self.engine, recording, owner) if kind == "html" else []
+            file = await run_in_threadpool(self._export_file, recording, kind, parameters, answers)
         except UnknownJob:
             return _nothing_here()
         except InvalidRequest as error:
@@ -180,11 +184,11 @@ class Routes:
         headers = {"content-disposition": f'attachment; filename="{file.name}"', "cache-control": "no-store"}
         return Response(file.content, media_type=file.media_type, headers=headers)
 
-    def _export_file(self, recording: bytes, kind: str, parameters: dict[str, str]) -> File:
+    def _export_file(self, recording: bytes, kind: str, parameters: dict[str, str], answers: list[PageAnswer]) -> File:
         if kind != "html" or self.replay_page is None:
             return export(recording, kind, parameters)
         run = Replay(recording).run
-        return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run))
+        return File(name_of(run, "html"), "text/html; charset=utf-8", self.replay_page(recording, run, answers))
 
     async def branch(self, request: Request) -> Response:
         """POST /branch/{job}?image=0&evaluation=k&field=value...: branch from there; answers {"job_id"}. A body holds

@@ -66,7 +66,9 @@ def build(folder: Path) -> Studio:
     (folder / "ui" / "text.js").write_bytes(SECRET)
     (folder / "secret.js").write_bytes(SECRET)
     page, gallery, records = Page(), Gallery(folder / "outputs"), Records()
-    app = Owner(Routes(page, engine=records, gallery=gallery, static_dir=static, replay_page=lambda data, run: data))  # type: ignore[arg-type]
+    app = Owner(
+        Routes(page, engine=records, gallery=gallery, static_dir=static, replay_page=lambda data, run, answers: data)
+    )  # type: ignore[arg-type]
     ann, bob = Visitor(app), Visitor(app)
     ann("/"), bob("/")
     page.reached.clear()

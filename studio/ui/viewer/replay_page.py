@@ -1,6 +1,7 @@
 """One HTML file that replays a recorded run without a studio: the viewer's own scripts, styles, words, and the record.
 
-It opens from a disk and makes no requests, and speaks its reader's language. Panels that need a model are left out.
+It opens from a disk and makes no requests, and speaks its reader's language. Panels that ask the studio get its answers
+from the file; those whose answer it does not hold, and those that make runs, are left out.
 """
 
 from __future__ import annotations
@@ -8,21 +9,63 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from studio.ui import assets, language
 from studio.ui.text import Words, say, texts_under
 from studio.ui.viewer import noise_viewer
 
-# Panels that need only the record.
-OFFLINE = ("timeline", "panes", "schedule", "numbers", "equation", "guidance", "latent", "words", "attention")
+# Panels that need only the record, and those that show an answer of the studio, by the question's name.
+OFFLINE = (
+    "timeline",
+    "panes",
+    "schedule",
+    "numbers",
+    "equation",
+    "guidance",
+    "latent",
+    "words",
+    "attention",
+)
+ANSWERED = {"architecture": "architecture", "schedules": "schedule", "forward": "forward", "vae": "vae"}
+PICTURE = "picture"  # stands for the finished picture's id: the answers about it are in the file
 
 
-def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
+@dataclass(frozen=True)
+class PageAnswer:
+    """An answer of the studio to a question of the page: `/ask/<name>` with these fields."""
+
+    name: str
+    fields: Mapping[str, str]
+    media_type: str
+    content: bytes
+
+
+def replay_page(recording: bytes, run: Mapping[str, object], answers: Sequence[PageAnswer] = ()) -> bytes:
     """The file of a recording (`/record/<job>` from the first evaluation on) whose header is `run`."""
-    value = {**noise_viewer.EMPTY, "job": "record", "checkpoint": run["checkpoint"]}
-    panels = tuple(name for name in noise_viewer.PANELS if name in OFFLINE)
-    props = {"value": value, "languages": {name: _props(panels, name) for name in language.TAGS}}
+    names = {answer.name for answer in answers}
+    about_picture = any("picture" in answer.fields for answer in answers)
+    value = {
+        **noise_viewer.EMPTY,
+        "job": "record",
+        "checkpoint": run["checkpoint"],
+        "picture": PICTURE if about_picture else None,
+    }
+    panels = tuple(name for name in noise_viewer.PANELS if name in OFFLINE or ANSWERED.get(name) in names)
+    props = {
+        "value": value,
+        "languages": {name: _props(panels, name) | {"answers": sorted(names)} for name in language.TAGS},
+    }
+    enclosed = [
+        {
+            "name": answer.name,
+            "fields": dict(answer.fields),
+            "type": answer.media_type,
+            "content": base64.b64encode(answer.content).decode(),
+        }
+        for answer in answers
+    ]
     title = html.escape(f"{run['prompt'] or say('tab.noise_viewer')} · {say('page.title')}")
     parts = [
         "<!doctype html>",
@@ -33,6 +76,7 @@ def replay_page(recording: bytes, run: Mapping[str, object]) -> bytes:
         "font-family: var(--ls-sans); }</style></head>",
         f'<body class="gradio-container"><main id="viewer" class="ls-mount" aria-label="{title}"></main>',
         f'<script type="application/json" id="props">{_json(props)}</script>',
+        f'<script type="application/json" id="answers">{_json(enclosed)}</script>',
         f'<script type="text/plain" id="record">{base64.b64encode(recording).decode()}</script>',
         f'<script type="module">{_safe(assets.REPLAY, assets.source(assets.REPLAY))}</script></body></html>',
     ]

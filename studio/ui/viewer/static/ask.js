@@ -94,6 +94,7 @@ export function pictureSource(context) {
       else context.picture = id ? { key: id, fields: { picture: id }, file: null, name: "" } : null;
       ownFile.setAttribute("aria-pressed", String(!file && !!id));
       ownFile.disabled = !id;
+      element.hidden = !!context.isReplay; // the answers in its file are about the run's picture alone
       open.classList.toggle("ls-chosen", !!file); // a label has no pressed state
       name.textContent = file ? file.name : id ? "" : say("source.none");
       return context.picture;

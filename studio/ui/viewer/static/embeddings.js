@@ -167,8 +167,8 @@ export function embeddings(context) {
     element,
     /** Shows the tokens of a text; needs a studio to ask. */
     draw(prompt) {
-      element.hidden = !context.online;
-      if (!context.online) return;
+      element.hidden = !context.answers?.("embeddings");
+      if (element.hidden) return;
       const key = `${context.checkpoint()} ${prompt}`;
       const answer = answersByText.get(key);
       if (!answer) fetchVectors(key, prompt);

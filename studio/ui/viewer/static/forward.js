@@ -260,7 +260,7 @@ export const panel = {
     const count = () => stepsLeft(positions, Number(slider.value));
     function drawDenoise() {
       const steps = count();
-      denoise.hidden = how.hidden = !positions.length;
+      denoise.hidden = how.hidden = !positions.length || !!context.isReplay;
       denoise.disabled = !steps;
       denoise.textContent = say("forward.denoise", { steps });
     }
@@ -367,6 +367,7 @@ export const panel = {
       element,
       draw() {
         const picture = source.draw();
+        lossBox.hidden = !!context.isReplay; // measured by the model
         if (!picture) {
           pictureKey = null;
           here = null;

@@ -75,18 +75,19 @@ export const panel = {
     const message = h("p", { class: "ls-note", role: "status" });
     const curves = chart({ width: 900, height: 300, left: 44, right: 16, gutter: true, label: say("tab.schedules") });
     const words = h("p", { class: "ls-note" });
+    const choices = h(
+      "div",
+      { class: "ls-panel-head" },
+      scheduler,
+      spacing,
+      h("label", { class: "ls-inline" }, say("schedules.steps"), many),
+      add,
+    );
     const element = h(
       "section",
       { class: "ls-panel" },
       h("div", { class: "ls-panel-head" }, kinds.element, axes.element),
-      h(
-        "div",
-        { class: "ls-panel-head" },
-        scheduler,
-        spacing,
-        h("label", { class: "ls-inline" }, say("schedules.steps"), many),
-        add,
-      ),
+      choices,
       list,
       curves.element,
       message,
@@ -153,6 +154,7 @@ export const panel = {
         [scheduler.value, many.value] = [first[0], String(steps)];
         fillSpacings();
       }
+      choices.hidden = !!context.isReplay; // no studio that could answer about another
       fetchAll();
       for (const one of [kinds, axes]) one.draw();
       const value = CHART_KINDS[kind];

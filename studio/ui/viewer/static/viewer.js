@@ -63,6 +63,10 @@ export function viewer({ element, props, watch, trigger }) {
   Object.defineProperty(context, "online", {
     get: () => props.panels.includes("branches") && !context.record?.isSample,
   });
+  // A replay page has the answers that its file holds, and makes no runs.
+  context.isReplay = !props.panels.includes("branches");
+  /** Whether a question about this run is answered here. */
+  context.answers = (name) => context.online || (context.isReplay && !!props.answers?.includes(name));
   context.decodings = new Decodings(context);
   context.isLocked = (field) => (context.value().locked || []).includes(field); // by the owner, for a guest
   context.checkpoint = () => context.record?.run?.checkpoint || context.value().checkpoint || "";
