@@ -786,6 +786,12 @@ CHINESE: Mapping[str, str] = {
     "viewer.runs.sizes": "尺寸不同的运行不显示距离，因为潜变量的形状不同。",
     # ---- files
     "viewer.tab.export": "导出",
+    "viewer.export.share": "再次生成",
+    "viewer.export.link": "复制能再次运行的链接",
+    "viewer.export.link.what": "链接会打开工作室，并把这次运行的参数和种子填入各字段；点击生成即得到图像。",
+    "viewer.export.linked": "链接已复制。",
+    "viewer.export.link.branch": "这次运行是一个分支：链接会用它的参数从第一步开始，图像会不同。",
+    "viewer.export.link.picture": "链接中没有图像：请把这次运行开始时用的图像放入对应字段。",
     "viewer.export.films": "视频与总览图",
     "viewer.export.files": "其他文件",
     "viewer.export.quantities": "并排显示什么（总览图取第二个）",

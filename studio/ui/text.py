@@ -817,6 +817,12 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.runs.sizes": "Runs of another size are shown without a distance, since their latents have another shape.",
     # ---- files
     "viewer.tab.export": "Export",
+    "viewer.export.share": "Make it again",
+    "viewer.export.link": "Copy a link that makes this run again",
+    "viewer.export.link.what": "It opens the studio with the settings and the seed of this run; Generate makes it.",
+    "viewer.export.linked": "The link is copied.",
+    "viewer.export.link.branch": "A link uses the settings of this branch from the first step on: the picture differs.",
+    "viewer.export.link.picture": "No picture is in a link: put the one that this run began with into its field.",
     "viewer.export.films": "Films and sheets",
     "viewer.export.files": "Everything else",
     "viewer.export.quantities": "What they show, side by side (a sheet: the second)",

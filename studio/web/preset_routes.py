@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -25,14 +25,17 @@ from studio.asked.presets import (
     from_json,
     link_of,
     name_of,
+    rows_of_presets,
     tab_of,
     to_json,
 )
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
+from studio.asked.requests import REQUEST_KINDS
 from studio.asked.resolved import Suits
 from studio.picture.preset_files import NAME, PresetFiles
 from studio.ui.text import spoken
 from studio.web.answers import json_object, refusal
+from studio.web.owner import HEADER
 from studio.web.style_routes import visitor_of
 
 MAX_BODY = 2**20
@@ -51,6 +54,7 @@ class PresetRoutes:
                 Route("/presets", self.answer, methods=["GET", "POST"]),
                 Route("/presets/import", self.take_file, methods=["POST"]),
                 Route("/presets/link", self.link, methods=["POST"]),
+                Route("/presets/link/{job_id}", self.link_of_run, methods=["GET"]),
                 Route(f"/{NAME}", self.file),
             ],
             redirect_slashes=False,
@@ -96,6 +100,27 @@ class PresetRoutes:
             fields = fields_of_page(tab, order.get("fields"))
         except InvalidRequest as error:
             return refusal(400, str(error))
+        return self._link(tab, fields)
+
+    async def link_of_run(self, request: Request) -> Response:
+        """GET /presets/link/{job}?seed=...: {"query"}, the parameters of a link that reopens the settings of a run of
+        this visitor, with the seed of the one picture that is looked at."""
+        jobs = await self.engine.jobs(owner=request.headers[HEADER])
+        job = next((one for one in jobs if one.job_id == request.path_params["job_id"]), None)
+        tab = next(
+            (name for name, kind in REQUEST_KINDS.items() if job is not None and type(job.request) is kind), None
+        )
+        if job is None or tab is None:
+            return Response(status_code=404)
+        fields = {name: getattr(job.request, name) for name in rows_of_presets(tab)} | {"num_images_per_prompt": 1}
+        if "seed" in request.query_params:
+            fields["seed"] = request.query_params["seed"]
+        try:
+            return self._link(tab, fields_of(tab, fields))
+        except InvalidRequest as error:
+            return refusal(400, str(error))
+
+    def _link(self, tab: str, fields: Mapping[str, object]) -> Response:
         suits = {one.name: one.suits for one in self.engine.catalog()}
         query = urlencode(link_of(tab, fields, suits.get(str(fields.get("checkpoint")), Suits())))
         if len(query) > MAX_LINK:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
+from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.presets import fields_of_link
+from studio.picture.preset_files import PresetFiles
+from studio.web.owner import COOKIE, Owner
+from studio.web.preset_routes import PresetRoutes
 from tests.web.asgi import Visitor
 from tests.web.test_share_pictures import Folder
 
@@ -107,3 +114,38 @@ def test_a_link_is_made_of_what_differs(folder: Folder) -> None:
     assert answer.json()["query"] == ("settings=text_to_image&v=1&prompt=a+fox&checkpoint=none-here&guidance_scale=3")
     assert post(folder.here, "/presets/link", fields={"prompt": "y" * 7000}).status == 400
     assert post(folder.here, "/presets/link", fields={"width": 1}).status == 400
+
+
+def test_a_link_makes_a_run_of_ones_own_again(tmp_path: Path) -> None:
+    text = TextToImage(prompt="a fox", checkpoint="none-here", seed=5, num_images_per_prompt=4, num_inference_steps=8)
+    image = ImageToImage(prompt="a fox", checkpoint="none-here", image=b"PNG", strength=0.5)
+
+    class Runs:
+        owner = ""
+
+        async def jobs(self, *, owner: str) -> list[Any]:
+            runs = {"text": text, "image": image}
+            return [SimpleNamespace(job_id=name, request=one) for name, one in runs.items() if owner == self.owner]
+
+        def catalog(self) -> list[Any]:
+            return []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    runs = Runs()
+    ann = Visitor(Owner(PresetRoutes(page, files=PresetFiles(tmp_path), engine=runs)))  # type: ignore[arg-type]
+    ann("/")
+    assert ann("/presets/link/text").status == 404, "somebody else's"
+    runs.owner = ann.cookies[COOKIE]
+    query = ann("/presets/link/text", query="seed=7").json()["query"]
+    assert query.startswith("settings=text_to_image&v=1&prompt=a+fox&checkpoint=none-here")
+    link = fields_of_link(dict(parse_qsl(query)))
+    assert link is not None
+    wanted = {"prompt": "a fox", "checkpoint": "none-here", "seed": "7", "num_inference_steps": 8}
+    assert link[1].items() >= wanted.items()
+    assert "num_images_per_prompt" not in link[1], "one picture, as the recording is of one"
+    assert ann("/presets/link/image").json()["query"].startswith("settings=image_to_image&v=1")
+    assert ann("/presets/link/other").status == 404
+    assert ann("/presets/link/text", query="seed=x").status == 400

@@ -1,4 +1,6 @@
-/* Panel: the run as files. */
+/* Panel: the run as files, and as a link. */
+
+import { runLink } from "./run_link.js";
 
 export const panel = {
   name: "export",
@@ -42,10 +44,13 @@ export const panel = {
     }));
     const row = (kinds) =>
       h("div", { class: "ls-exports" }, ...links.filter(({ kind }) => kinds(kind)).map(({ link }) => link));
+    const link = runLink(context, () => context.record);
     const element = h(
       "section",
       { class: "ls-panel" },
-      h("h3", {}, say("export.films")),
+      h("h3", {}, say("export.share")),
+      link.element,
+      h("h3", { class: "ls-spaced" }, say("export.films")),
       h(
         "fieldset",
         { class: "ls-quantities" },
@@ -77,6 +82,7 @@ export const panel = {
       available: (record) => !!record?.ended && !record.isSample,
       draw() {
         const { record } = context;
+        link.draw();
         // At least one picture: unticking the last box ticks the predicted picture.
         if (!choice().length) boxes[QUANTITIES.indexOf("denoised")].checked = true;
         const fps = Math.min(30, Math.max(1, Math.round(Number(rate.value)) || 8));
