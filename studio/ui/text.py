@@ -815,6 +815,26 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.runs.note": "Each run is shown at the evaluation nearest to this log-SNR. Distances between evaluations are"
     " interpolated linearly.",
     "viewer.runs.sizes": "Runs of another size are shown without a distance, since their latents have another shape.",
+    "viewer.tab.trajectories": "Trajectories",
+    "viewer.trajectories.seed": "The same with another seed",
+    "viewer.trajectories.guidance": "With another guidance",
+    "viewer.trajectories.scheduler": "With another scheduler",
+    "viewer.trajectories.formula": "x_t ≈ x̄ + u₁ e₁ + u₂ e₂",
+    "viewer.trajectories.distance": "d = √mean((x_t − x′_t)²)",
+    "viewer.trajectories.formula.words": "e₁, e₂: the eigenvectors of Σ (x_t − x̄)(x_t − x̄)ᵀ with the greatest"
+    " eigenvalues, over all states of all runs; d: the distance of two runs at the same log-SNR.",
+    "viewer.trajectories.share": "The plane holds {share} % of the variance of all states.",
+    "viewer.trajectories.how": "Two runs have parted where their distance reaches a tenth of its greatest.",
+    "viewer.trajectories.none": "Add a run with another seed, guidance or scheduler, and see where it leaves this one.",
+    "viewer.trajectories.one": "One dot is one evaluation; the pictures are those predicted there.",
+    "viewer.trajectories.own": "This run",
+    "viewer.trajectories.equal": "The same settings",
+    "viewer.trajectories.same": "The same way, number by number.",
+    "viewer.trajectories.from_start": "Apart from the beginning: distance {distance} there, {most} at most.",
+    "viewer.trajectories.parts": "Parts at evaluation {index} (log-SNR {level}): distance {distance} there, {most} at"
+    " most.",
+    "viewer.trajectories.at_end": "Parts at the very end: distance {distance}.",
+    "viewer.trajectories.no_level": "They share no log-SNR at which they could be compared.",
     # ---- files
     "viewer.tab.export": "Export",
     "viewer.export.share": "Make it again",

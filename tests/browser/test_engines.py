@@ -23,7 +23,7 @@ NEXT = "import('/tour.mjs').then((tour) => tour.next())"
 MOST_SECONDS = 300  # of one tour, on a machine that does much else
 PANELS = {
     "guidance", "schedules", "forward", "latent", "vae", "words", "attention", "weights", "branches", "runs",
-    "architecture", "export",
+    "trajectories", "architecture", "export",
 }  # fmt: skip
 pytestmark = [
     pytest.mark.alone,  # three browsers that answer in time

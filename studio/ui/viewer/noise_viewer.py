@@ -50,6 +50,7 @@ PANELS = (
     "weights",
     "branches",
     "runs",
+    "trajectories",
     "architecture",
     "export",
 )

@@ -27,6 +27,7 @@ OFFLINE = (
     "latent",
     "words",
     "attention",
+    "trajectories",
 )
 ANSWERED = {"architecture": "architecture", "schedules": "schedule", "forward": "forward", "vae": "vae"}
 PICTURE = "picture"  # stands for the finished picture's id: the answers about it are in the file

@@ -15,6 +15,7 @@ import { panel as runs } from "./runs.js";
 import { panel as schedule } from "./schedule.js";
 import { panel as schedules } from "./schedules.js";
 import { panel as timeline } from "./timeline.js";
+import { panel as trajectories } from "./trajectories.js";
 import { panel as vae } from "./vae.js";
 import { panel as weights } from "./weights.js";
 import { panel as words } from "./words.js";
@@ -35,6 +36,7 @@ export const PANELS = [
   schedule,
   schedules,
   timeline,
+  trajectories,
   vae,
   weights,
   words,
