@@ -268,7 +268,22 @@ def test_runs_stand_side_by_side_at_the_same_level_whatever_their_steps(viewer: 
     # sigma = 14.6 (1 - k / n)^3 + 0.03: the fifth of ten is the level of the eleventh of twenty-five.
     expect(panel.locator(".ls-pane").nth(0)).to_contain_text("evaluation 5, log-SNR")
     expect(panel.locator(".ls-pane").nth(1)).to_contain_text("evaluation 11, log-SNR")
-    panel.get_by_role("button", name="Remove").click()
+    # The same two runs as ways in a plane, with a marker at this level on each.
+    viewer.get_by_role("tab", name="Trajectories").click()
+    ways = viewer.get_by_role("tabpanel", name="Trajectories")
+    expect(ways.locator("polyline")).to_have_count(2)
+    expect(ways.locator(".ls-marker")).to_have_count(2)
+    expect(ways.locator(".ls-ways-runs li")).to_have_count(2)
+    expect(ways.locator(".ls-ways-runs li").nth(1)).to_contain_text("“to look into”")
+    assert ways.locator("canvas").count() >= 2
+    boxes = ways.locator("canvas").evaluate_all("all => all.map((one) => one.getBoundingClientRect().toJSON())")
+    for k, one in enumerate(boxes):
+        for other in boxes[:k]:
+            across = abs(one["x"] - other["x"]) >= one["width"] - 0.01
+            assert across or abs(one["y"] - other["y"]) >= one["height"] - 0.01, "no picture covers another"
+    ways.get_by_role("button", name="Remove").click()
+    expect(ways.locator("polyline")).to_have_count(1)
+    viewer.get_by_role("tab", name="Side by side").click()
     expect(panel.locator(".ls-pane")).to_have_count(1)
 
 
@@ -292,6 +307,11 @@ def test_the_files_of_a_run_are_links_to_what_was_chosen(viewer: Page) -> None:
     assert film.endswith("&how=channels&quantities=x_t%2Cnoise_pred%2Cchange_x_t")
     answer = viewer.request.get(f"{viewer.evaluate('location.origin')}{film}")
     assert answer.body()[:4] == b"GIF8"
+    panel.get_by_role("button", name="Copy a link that makes this run again").click()
+    link = panel.locator(".ls-run-link a")
+    expect(link).to_be_visible()
+    assert "?settings=text_to_image&v=1&prompt=to+look+into" in str(link.get_attribute("href"))
+    assert "&seed=" in str(link.get_attribute("href"))
 
 
 def test_a_large_run_comes_in_eight_bits_and_in_full_where_one_rests(

@@ -6,7 +6,13 @@ import { copyText, selectIn } from "../../static/copying.js";
 export function runLink({ h, say }, recordOf) {
   const note = h("p", { class: "ls-note ls-run-link", role: "status" });
   const button = h("button", { class: "ls-button", type: "button", onclick: make }, say("export.link"));
-  const element = h("div", { class: "ls-run-share" }, button, h("p", { class: "ls-note" }, say("export.link.what")), note);
+  const element = h(
+    "div",
+    { class: "ls-run-share" },
+    button,
+    h("p", { class: "ls-note" }, say("export.link.what")),
+    note,
+  );
   let linkOf = null; // the run whose link is shown
 
   async function make() {

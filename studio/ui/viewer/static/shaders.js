@@ -68,13 +68,14 @@ void main() {
                         : field(at, kind_.y, kind_.x - 1, amounts_.x, amounts_.y);
 }`;
 
-const SHEET = 4096; // pixels a side at most; every WebGL 2 has as many
+const SHEET = 4096; // pixels a side of a sheet and of a texture at most
 
-/** Shelves on a sheet: gives each [width, height] its [x, y]. Returns the places and the sheet's own size. */
-function shelves(sizes) {
+/** Shelves on a sheet of so many pixels a side: gives each [width, height] its [x, y]. Returns the places and the
+    sheet's own size. */
+function shelves(sizes, side) {
   let [x, y, high, wide] = [0, 0, 0, 0];
   const places = sizes.map(([width, height]) => {
-    if (x && x + width > SHEET) [x, y, high] = [0, y + high, 0];
+    if (x && x + width > side) [x, y, high] = [0, y + high, 0];
     const place = [x, y];
     x += width;
     high = Math.max(high, height);
@@ -91,6 +92,7 @@ export class Shaders {
     const gl = this.canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false });
     if (!gl) throw new Error("no WebGL 2");
     this.gl = gl;
+    this.side = Math.min(SHEET, gl.getParameter(gl.MAX_TEXTURE_SIZE));
     this.program = this.link();
     this.latents = this.texture();
     this.weights = this.texture();
@@ -136,8 +138,10 @@ export class Shaders {
       of its own, and so has what fits on no sheet with the others. */
   add(canvas, latents, shape, size, kind, amounts, decoder = null) {
     const all = [...this.queue.map((one) => one.size), size];
+    const rows = this.queue.reduce((sum, one) => sum + one.shape[1], shape[1]);
     const other = this.queue.find((one) => one.decoder)?.decoder;
-    if (this.queue.length && ((decoder && other && other !== decoder) || shelves(all).height > SHEET)) this.finish();
+    const isFull = rows > this.side || shelves(all, this.side).height > this.side;
+    if (this.queue.length && ((decoder && other && other !== decoder) || isFull)) this.finish();
     this.queue.push({ canvas, latents, shape, size, kind, amounts, decoder });
   }
 
@@ -146,7 +150,10 @@ export class Shaders {
     const { gl, queue } = this;
     if (!queue.length) return;
     this.queue = [];
-    const sheet = shelves(queue.map((one) => one.size));
+    const sheet = shelves(
+      queue.map((one) => one.size),
+      this.side,
+    );
     if (this.canvas.width < sheet.width || this.canvas.height < sheet.height) {
       this.canvas.width = Math.max(sheet.width, this.canvas.width);
       this.canvas.height = Math.max(sheet.height, this.canvas.height);
