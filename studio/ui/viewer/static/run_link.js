@@ -29,14 +29,13 @@ export function runLink({ h, say }, recordOf) {
     const { query } = await answer.json();
     const link = `${location.origin}${location.pathname}?${query}`;
     const anchor = h("a", { href: link }, link);
-    note.replaceChildren(anchor);
+    const sentences = [];
+    if (record.run.branch) sentences.push(say("export.link.branch"));
+    if (/[?&]settings=(image_to_image|inpaint)/.test(link)) sentences.push(say("export.link.picture"));
+    const line = (sentence) => h("span", {}, sentence);
+    note.replaceChildren(anchor, ...sentences.map(line));
     const why = await copyText(link, () => selectIn(anchor));
-    const sentences = [why || say("export.linked")];
-    const { run } = record;
-    if (run.branch) sentences.push(say("export.link.branch"));
-    if (record.isFromPicture || /[?&]settings=(image_to_image|inpaint)/.test(link))
-      sentences.push(say("export.link.picture"));
-    note.append(...sentences.map((sentence) => h("span", {}, sentence)));
+    if (linkOf === record) note.append(line(why || say("export.linked")));
   }
   return {
     element,
