@@ -18,6 +18,7 @@ from studio.ui.viewer import noise_viewer
 
 # Panels that need only the record, and those that show an answer of the studio, by the question's name.
 OFFLINE = (
+    "machine",
     "timeline",
     "panes",
     "schedule",

@@ -72,6 +72,7 @@ export const panel = {
       const tiles = (latents) => {
         const canvas = document.createElement("canvas");
         context.painter.tiles(canvas, latents, record.shape, 3);
+        context.painter.finish();
         return canvas.toDataURL();
       };
       drawing.show({

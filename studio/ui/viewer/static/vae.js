@@ -131,6 +131,7 @@ export const panel = {
       fast.figure.hidden = !decoder;
       if (decoder) {
         context.painter.picture(fast.canvas, tensors.mean.values, tensors.mean.shape, decoder);
+        context.painter.finish(); // the picture is read at once
         const fastPixels = fast.canvas.getContext("2d").getImageData(0, 0, W, H).data;
         let sum = 0;
         for (let k = 0; k < H * W; k++)

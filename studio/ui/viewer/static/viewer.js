@@ -245,6 +245,7 @@ export function viewer({ element, props, watch, trigger }) {
   /** Opens a panel, wherever it is. */
   function show(name) {
     const panel = panels.find((one) => one.name === name);
+    if (!panel) return; // a replay page lacks some
     if (panel.place === "deeper") set({ mode: "expert", open: name });
     panel.element.scrollIntoView({ block: "nearest", behavior: isStill() ? "auto" : "smooth" });
   }
