@@ -45,7 +45,7 @@ def _questions(run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     yield "architecture", {"checkpoint": checkpoint}
     scheduler = str(run.get("scheduler", ""))
     if scheduler in SCHEDULERS and run.get("noise_schedule") and run.get("steps"):
-        able = SCHEDULERS[scheduler].noise_schedules  # type: ignore[index]
+        able = SCHEDULERS[scheduler].noise_schedules
         own = str(run["noise_schedule"])
         for noise_schedule in [*(one for one in OTHER_SCHEDULES if one in able and one != own), own]:
             yield (

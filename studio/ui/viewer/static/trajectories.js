@@ -38,17 +38,15 @@ export const panel = {
     const list = h("ul", { class: "ls-ways-runs" });
     const note = h("p", { class: "ls-note" });
     const make = (word, changes) =>
-      h(
-        "button",
-        { class: "ls-button", type: "button", onclick: () => beside(changes()) },
-        say(`trajectories.${word}`),
-      );
+      h("button", { class: "ls-button", type: "button", onclick: () => beside(changes()) }, word);
     const makers = h(
       "div",
       { class: "ls-panel-head" },
-      make("seed", () => ({ noise_seed: Math.floor(Math.random() * 2 ** 32) })),
-      make("guidance", () => ({ guidance_scale: context.record.run.guidance_scale > 4 ? 2 : 7.5 })),
-      make("scheduler", () => ({ scheduler: context.record.run.scheduler === "euler" ? "dpmpp_2m" : "euler" })),
+      make(say("trajectories.seed"), () => ({ noise_seed: Math.floor(Math.random() * 2 ** 32) })),
+      make(say("trajectories.guidance"), () => ({ guidance_scale: context.record.run.guidance_scale > 4 ? 2 : 7.5 })),
+      make(say("trajectories.scheduler"), () => ({
+        scheduler: context.record.run.scheduler === "euler" ? "dpmpp_2m" : "euler",
+      })),
     );
     const element = h(
       "section",
