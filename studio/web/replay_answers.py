@@ -17,8 +17,8 @@ from studio.answered.engine import Answer, Engine, Refused, UnknownJob
 from studio.asked.problems import InvalidRequest
 from studio.asked.questions import QUESTION_KINDS, parse
 from studio.asked.schedulers import SCHEDULERS
+from studio.export.page_answers import PICTURE, PageAnswer
 from studio.export.replay import Replay
-from studio.ui.viewer.replay_page import PICTURE, PageAnswer
 
 SECONDS = 30  # for one answer: who exports a page waits for it
 MAX_TEXTS = 4  # of a prompt that changes from step to step

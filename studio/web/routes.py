@@ -31,6 +31,7 @@ from studio.asked.orders import BranchTree, Cells, ModelList, ModelPicture, Reco
 from studio.asked.problems import MAX_IMAGE_BYTES, InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.questions import parse
 from studio.export.files import File, export, name_of
+from studio.export.page_answers import PageAnswer
 from studio.export.replay import Replay
 from studio.picture import sheet
 from studio.picture.control_maps import preview
@@ -38,7 +39,6 @@ from studio.picture.gallery import Gallery, SaveFailed
 from studio.ui import assets
 from studio.ui.models import model_list
 from studio.ui.text import in_english, spoken
-from studio.ui.viewer.replay_page import PageAnswer
 from studio.web.live_routes import LiveRoutes
 from studio.web.login import GUEST_HEADER
 from studio.web.owner import HEADER

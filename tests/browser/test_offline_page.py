@@ -8,8 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
+from studio.export.page_answers import PageAnswer
 from studio.export.replay import Replay
-from studio.ui.viewer.replay_page import PageAnswer, replay_page
+from studio.ui.viewer.replay_page import replay_page
 from tests.export.test_files import recording
 
 

@@ -10,8 +10,8 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from studio.export.page_answers import PICTURE, PageAnswer
 from studio.ui import assets, language
 from studio.ui.text import Words, say, texts_under
 from studio.ui.viewer import noise_viewer
@@ -31,17 +31,6 @@ OFFLINE = (
     "trajectories",
 )
 ANSWERED = {"architecture": "architecture", "schedules": "schedule", "forward": "forward", "vae": "vae"}
-PICTURE = "picture"  # stands for the finished picture's id: the answers about it are in the file
-
-
-@dataclass(frozen=True)
-class PageAnswer:
-    """An answer of the studio to a question of the page: `/ask/<name>` with these fields."""
-
-    name: str
-    fields: Mapping[str, str]
-    media_type: str
-    content: bytes
 
 
 def replay_page(recording: bytes, run: Mapping[str, object], answers: Sequence[PageAnswer] = ()) -> bytes:
