@@ -245,6 +245,15 @@ def test_a_run_is_left_at_an_evaluation_and_gone_on_with_otherwise(viewer: Page)
     assert len(asked) == 1
     assert asked[0].endswith("?image=0&evaluation=19&prompt=another+way&scheduler=heun&noise_schedule=karras")
     expect(panel.locator(".ls-branch.ls-here")).to_have_count(1)
+    # The same run with one change, its way beside this one's; what is refused is said where it is seen.
+    viewer.get_by_role("tab", name="Trajectories").click()
+    ways = viewer.get_by_role("tabpanel", name="Trajectories")
+    ways.get_by_role("button", name="With another guidance").click()
+    expect(ways.locator("polyline")).to_have_count(2)
+    assert "&evaluation=0&guidance_scale=" in asked[-1]
+    viewer.route("**/branch/**", lambda route: route.fulfill(status=409, body="Not now."))
+    ways.get_by_role("button", name="The same with another seed").click()
+    expect(panel).to_contain_text("Not now.")
 
 
 def test_runs_stand_side_by_side_at_the_same_level_whatever_their_steps(viewer: Page) -> None:

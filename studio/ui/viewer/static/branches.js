@@ -1,6 +1,6 @@
 /* Panel: leaves a run at any evaluation and goes on with other settings; and the tree of the runs that came of it. */
 
-import { listText } from "../../static/elements.js";
+import { isVisible, listText } from "../../static/elements.js";
 import { number, svg } from "./chart.js";
 import { weightsLine, wordsOf } from "./prompt_words.js";
 import { schedulerAt } from "./quantities.js";
@@ -125,6 +125,7 @@ export const panel = {
         context.open((await answer.json()).job_id, 0);
       } catch (failure) {
         message.textContent = failure.message || say("ask.failed");
+        if (!isVisible(message)) context.show("branches"); // another panel has asked for it
       }
     }
     context.branch = make;

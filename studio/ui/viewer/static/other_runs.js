@@ -6,15 +6,16 @@ import { Record } from "./record.js";
 
 export const MOST = 4; // runs at once, with the present one
 
-/** The runs of a viewer, the same for all its panels: add(job), remove(job), there() => Records, problem() => a
-    sentence. */
+/** The runs of a viewer, the same for all its panels: add(job, its Record where it is here), remove(job), there() =>
+    Records, problem() => a sentence. */
 export function otherRuns(context) {
   if (context.otherRuns) return context.otherRuns;
   const records = new Map(); // job => Record
   let jobs = []; // beside the present one
   let problem = "";
 
-  function add(job) {
+  function add(job, record = null) {
+    if (record) records.set(job, record);
     jobs = [...jobs.filter((one) => one !== job), job].slice(-(MOST - 1));
     problem = "";
     context.draw();

@@ -37,14 +37,16 @@ export const panel = {
     const table = h("div", { class: "ls-ways-table" }, drawing, pictures);
     const list = h("ul", { class: "ls-ways-runs" });
     const note = h("p", { class: "ls-note" });
-    const make = (word, changes) =>
-      h("button", { class: "ls-button", type: "button", onclick: () => beside(changes()) }, word);
+    const make = (word, field, changes) =>
+      h("button", { class: "ls-button", type: "button", "data-field": field, onclick: () => beside(changes()) }, word);
     const makers = h(
       "div",
       { class: "ls-panel-head" },
-      make(say("trajectories.seed"), () => ({ noise_seed: Math.floor(Math.random() * 2 ** 32) })),
-      make(say("trajectories.guidance"), () => ({ guidance_scale: context.record.run.guidance_scale > 4 ? 2 : 7.5 })),
-      make(say("trajectories.scheduler"), () => ({
+      make(say("trajectories.seed"), "seed", () => ({ noise_seed: Math.floor(Math.random() * 2 ** 32) })),
+      make(say("trajectories.guidance"), "guidance_scale", () => ({
+        guidance_scale: context.record.run.guidance_scale > 4 ? 2 : 7.5,
+      })),
+      make(say("trajectories.scheduler"), "scheduler", () => ({
         scheduler: context.record.run.scheduler === "euler" ? "dpmpp_2m" : "euler",
       })),
     );
@@ -83,7 +85,7 @@ export const panel = {
 
     /** Makes a run of the same beginning with a change, and keeps this one beside it. */
     function beside(changes) {
-      runs.add(context.record.job);
+      runs.add(context.record.job, context.record);
       context.branch({ evaluation: 0, ...changes });
     }
 
@@ -268,7 +270,11 @@ export const panel = {
         const { record } = context;
         choice.draw();
         choice.element.hidden = makers.hidden = !!context.isReplay;
-        for (const button of makers.children) button.disabled = !context.online || !context.branch;
+        for (const button of makers.children) {
+          const isLocked = !!context.isLocked?.(button.dataset.field);
+          button.disabled = isLocked || !context.online || !context.branch;
+          button.title = isLocked ? say("branches.locked.field") : "";
+        }
         const others = runs.there();
         const all = [record, ...others.filter((one) => one.shape.join() === record.shape.join())];
         if (!width) width = table.clientWidth;
