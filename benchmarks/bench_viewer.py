@@ -7,8 +7,9 @@ nothing else computes. The arrow keys go through the steps in headless Chromium.
 (Event Timing: from the key to the frame on the screen, in steps of 8 ms), its script's time that of the key's event.
 Three ways in turn, round after round: `one_by_one`, each picture by shaders and read back to its canvas, as it was;
 `together`, all pictures of a step by one call of the shaders, as on a machine with a GPU; and `page`, what the page
-does here. A ratio is the median over the rounds of (script's time) / (that of `one_by_one`). The bar is a median of
-50 ms from key to frame on an idle machine. The last line is JSON.
+does here. Where no GPU is, the shaders' own computing is most of `together`. A ratio is the median over the rounds of
+(script's time) / (that of `one_by_one`). The bar is a median of 50 ms from key to frame on an idle machine. The last
+line is JSON.
 """
 
 from __future__ import annotations
