@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import ready
+
 Visitor = Callable[..., Page]
 
 
@@ -79,6 +81,7 @@ def test_names_are_completed_and_unknown_ones_underlined(visitor: Visitor) -> No
     expect(marks).to_have_count(0)
     tokens_are_counted_and_shown(page, field)
     the_drawer_puts_loras_in_and_weighs_them(page, field)
+    tags_and_styles_are_completed(page, field)
 
 
 def tokens_are_counted_and_shown(page: Page, field: Locator) -> None:
@@ -157,3 +160,47 @@ def the_drawer_puts_loras_in_and_weighs_them(page: Page, field: Locator) -> None
     workspace.get_by_role("button", name="Take ink-lines out").click()
     expect(field).to_have_value("a fox")
     expect(slider).to_have_count(0)
+
+
+def tags_and_styles_are_completed(page: Page, field: Locator) -> None:
+    offers = page.locator("#text_to_image-prompt .ls-offers li")
+    line = page.locator("#text_to_image-workspace .ls-tag-file")
+    bad = {"name": "bad.csv", "mimeType": "text/csv", "buffer": b"\x00\x01"}
+    line.locator("input").set_input_files(bad)  # type: ignore[arg-type]
+    expect(line).to_contain_text("bad.csv has no tags")
+    rows = 'name,type,count,aliases\nlong_hair,0,900,"longhair,very_hair"\nlong_sleeves,0,950,\n^_^,0,5,\n'
+    rows += 'fox_(animal),0,20,"kitsune"\n'
+    file = {"name": "danbooru.csv", "mimeType": "text/csv", "buffer": rows.encode()}
+    line.locator("input").set_input_files(file)  # type: ignore[arg-type]
+    expect(line).to_contain_text("danbooru.csv completes 4 tags")
+    field.fill("")
+    field.focus()
+    field.press_sequentially("a fox, long h")  # a phrase goes on, not only its last word
+    expect(offers).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("a fox, long hair")
+    field.press_sequentially(", kits")
+    expect(offers).to_contain_text("fox_(animal)")
+    offers.first.click()
+    expect(field).to_have_value(r"a fox, long hair, fox \(animal\)")
+    field.fill("")
+    field.press_sequentially("ink")  # the trigger word of a LoRA
+    expect(offers.first).to_contain_text("ink-lines")
+    offers.first.click()
+    expect(field).to_have_value("ink lines")
+    page.evaluate("fetch('styles', {method: 'POST', body: JSON.stringify({name: 'Oil', prompt: 'in oil, {prompt}'})})")
+    page.reload()
+    ready(page)
+    field.fill("")
+    field.focus()
+    field.press_sequentially("a fox, long_s")
+    expect(offers).to_have_text(["long_sleeves950"])  # the file of tags is still there
+    page.keyboard.press("Escape")
+    field.fill("a fox, ")
+    field.press("Control+End")
+    field.press_sequentially("oil")
+    expect(offers.first).to_contain_text("Oil")
+    offers.first.click()
+    expect(field).to_have_value("in oil, a fox, ")
+    page.evaluate("fetch('styles', {method: 'POST', body: JSON.stringify({delete: 'Oil'})})")

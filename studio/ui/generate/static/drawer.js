@@ -2,9 +2,10 @@
    and another takes out; those in use have a slider that changes the weight in the text, and their trigger words. What
    runs is what stands in the fields: the drawer reads and writes them, and remembers nothing. */
 
-import { fieldIn, fill, h, type } from "../../static/elements.js";
+import { fieldIn, fill, h, sentencesText, type } from "../../static/elements.js";
 import { freshNames, names } from "./prompt_listing.js";
 import { added, embeddingsIn, hasWords, lorasIn, tagOf, weighed, without } from "./prompt_tags.js";
+import { tagLine } from "./tag_file.js";
 
 const MOST = 60; // cards that are drawn at once
 const TAGS = 8; // of a training that are offered
@@ -26,7 +27,7 @@ export function drawer({ element, props }) {
   const note = h("p", { class: "ls-help", role: "status" });
   const used = h("div", { class: "ls-used" });
   const cards = h("div", { class: "ls-cards" });
-  const box = h("div", { class: "ls-style-box", hidden: true }, used, find, note, cards);
+  const box = h("div", { class: "ls-drawer-box", hidden: true }, used, find, note, cards);
 
   const set = (id, text) => fieldIn(id) && type(fieldIn(id), text);
   const textOf = (id) => fieldIn(id)?.value || "";
@@ -146,7 +147,7 @@ export function drawer({ element, props }) {
     const rest = matches.length - MOST;
     const says = !all.length ? words.none : !matches.length ? words.nothing : words.help;
     const more = rest > 0 ? fill(words.more, { count: rest }) : embeddings.length ? words["help.negative"] : "";
-    note.textContent = `${says} ${all.length ? more : ""}`.trim();
+    note.textContent = sentencesText([says, all.length ? more : ""]);
     const keys = matches.slice(0, MOST).map((row) => `${row.isLora}\n${row.name}`);
     const present = [...cards.children].map((one) => one.dataset.key);
     if (keys.join("\n\n") !== present.join("\n\n")) cards.replaceChildren(...matches.slice(0, MOST).map(card));
@@ -158,6 +159,7 @@ export function drawer({ element, props }) {
     fold.setAttribute("aria-expanded", String(open));
     box.hidden = !open;
     if (!open) return;
+    if (!box.querySelector(".ls-tag-file")) box.append(tagLine(words));
     await freshNames();
     draw();
   });

@@ -7,12 +7,22 @@ import { freshNames, names } from "./prompt_listing.js";
 import { marksOf, offersAt } from "./prompt_names.js";
 import { countOf, layerOf, placesIn, whenCounted } from "./prompt_tokens.js";
 import { weigh } from "./prompt_weight.js";
+import { loadStyles, putStyle, stylesOf } from "./styles.js";
+import { loadTags, matchingTags, tagRows, written } from "./tag_file.js";
 
 const FIELDS = '[id$="-prompt"] textarea, [id$="-negative_prompt"] textarea';
 
 const attached = new WeakSet();
 const SHOWN = "ls-tokens-shown";
 const TOKENS_SHOWN = "latent-studio-tokens"; // in localStorage: "on" where the person wants to see the tokens
+
+/** Tags of the person's own file that go on from a text, for `offersAt`. */
+const tags = (text, most) =>
+  matchingTags(tagRows(), text, most).map((tag) => ({
+    name: tag.name,
+    put: written(tag),
+    note: tag.count ? tag.count.toLocaleString(document.documentElement.lang || "en") : "",
+  }));
 
 /** Replaces a part of a field as typing does, so that Ctrl+Z takes it back and Gradio notices. */
 function put(field, start, end, text) {
@@ -83,16 +93,17 @@ function attach(field) {
   function offer() {
     found =
       field.selectionStart === field.selectionEnd && document.activeElement === field
-        ? offersAt(field.value, field.selectionStart, names())
+        ? offersAt(field.value, field.selectionStart, names(), { styles: stylesOf(id), tags })
         : null;
     // In the middle of words Enter is a line break until a name is chosen; behind "<" and "__" it takes the first.
-    active = found && found.offers[0].kind !== "embedding" ? 0 : -1;
+    active = found && found.kind !== "embedding" ? 0 : -1;
     drawOffers();
   }
   function take(k) {
-    const { start, end, offers } = found;
+    const { end, offers } = found;
     close();
-    put(field, start, end, offers[k].put);
+    put(field, offers[k].start, end, offers[k].put);
+    if (offers[k].kind === "style") putStyle(id, offers[k].name);
     close(); // what was put in is complete
   }
 
@@ -137,12 +148,18 @@ function attach(field) {
 
   // ---------------------------------------------------------------------------------------------------- events
 
-  const ask = () => freshNames().then((isNew) => isNew && drawLayer());
+  const ask = () => {
+    loadTags();
+    loadStyles(id);
+    return askNames();
+  };
+  const askNames = () => freshNames().then((isNew) => isNew && drawLayer());
   field.addEventListener("focus", ask);
   if (document.activeElement === field) ask(); // the page begins with its first prompt in focus
   field.addEventListener("blur", close);
   field.addEventListener("scroll", follow, { passive: true });
   field.addEventListener("input", () => {
+    loadStyles(id); // the page begins with its first prompt in focus, before the styles' block is there
     offer();
     drawLayer();
     freshNames().then((isNew) => isNew && (offer(), drawLayer()));

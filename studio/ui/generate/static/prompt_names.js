@@ -3,8 +3,10 @@
 import { nameKey, tagOf } from "./prompt_tags.js";
 
 const MOST = 8; // names that are offered at once
+const MOST_STYLES = 3; // of them
 const TAG = /<(?:(?:lora|lyco|lycoris)?:?)?([^<>:]*)$/i;
 const WILDCARD = /(?:^|[^\w])__([\w/-]*)$/;
+const PHRASE = /(?:^|[,(|[\]{}<>\n])[^\S\n]*([^\s,()|[\]{}<>][^,()|[\]{}<>\n]+)$/;
 const WORD = /(?:^|[\s,(|[])([\p{L}\p{N}_-]{2,})$/u;
 
 /** What is being completed before the caret: {kind, start, query}, `start` being where the text begins that a name takes
@@ -18,12 +20,43 @@ function beingTyped(text) {
   return word ? { kind: "embedding", start: text.length - word[1].length, query: word[1] } : null;
 }
 
-/** The offers at a caret. `names`: {loras: [{name, words, weight}], embeddings: [{name}], wildcards: [{name}]}. Returns
-    {start, end, offers}: each offer has `put`, which takes the place of the text from start to end, and `name`, `kind` and
-    `note` for the list; null where there is nothing to offer. */
-export function offersAt(text, caret, names) {
-  const typed = beingTyped(text.slice(0, caret));
-  if (!typed) return null;
+/** What of the words before the caret goes on from a part of a phrase, or from the last word: trigger words of LoRAs,
+    styles and tags, as offers with a start of their own. */
+function wordOffers(before, names, { styles = [], tags = () => [] }) {
+  const offers = [];
+  const parts = [PHRASE.exec(before)?.[1], WORD.exec(before)?.[1]];
+  for (const part of new Set(parts)) {
+    if (!part || part.length < 2) continue;
+    const start = before.length - part.length;
+    const query = part.toLowerCase();
+    const goesOn = (text) => text.toLowerCase().startsWith(query) && text.toLowerCase() !== query;
+    for (const { name, words = [] } of names.loras)
+      for (const text of words.filter(goesOn))
+        offers.push({ kind: "trigger", name: text, note: name, put: text, start });
+    for (const { name } of styles.filter((one) => one.name.toLowerCase().startsWith(query)).slice(0, MOST_STYLES))
+      offers.push({ kind: "style", name, note: "", put: "", start });
+    for (const { name, put, note } of tags(part, MOST))
+      if (put.toLowerCase() !== query) offers.push({ kind: "tag", name, note, put, start });
+  }
+  const isFirst = (one, k) => offers.findIndex((other) => other.kind === one.kind && other.name === one.name) === k;
+  return offers.filter(isFirst);
+}
+
+/** The offers at a caret. `names`: {loras: [{name, words, weight}], embeddings: [{name}], wildcards: [{name}]}; `more`:
+    {styles: [{name}], tags: (text, most) => [{name, put, note}]}. Returns {kind, end, offers}: each offer has `put`, which
+    takes the place of the text from its `start` to `end`, and `name`, `kind` and `note` for the list; null where there is
+    nothing to offer. */
+export function offersAt(text, caret, names, more = {}) {
+  const before = text.slice(0, caret);
+  const typed = beingTyped(before);
+  const others = !typed || typed.kind === "embedding" ? wordOffers(before, names, more) : [];
+  const found = typed && namesAt(text, caret, names, typed);
+  const offers = [...(found?.offers || []), ...others].slice(0, MOST);
+  return offers.length ? { kind: typed?.kind || "embedding", end: found?.end || caret, offers } : null;
+}
+
+/** The names of one kind that go on from what is typed. */
+function namesAt(text, caret, names, typed) {
   const rows = { lora: names.loras, embedding: names.embeddings, wildcard: names.wildcards }[typed.kind];
   const query = typed.query.toLowerCase();
   const rank = ({ name }) => (name.toLowerCase().startsWith(query) ? 0 : 1);
@@ -40,13 +73,9 @@ export function offersAt(text, caret, names) {
     wildcard: ({ name }) => `__${name}__`,
     embedding: ({ name }) => name,
   }[typed.kind];
-  return {
-    start: typed.start,
-    end: caret + rest,
-    offers: matches
-      .slice(0, MOST)
-      .map((row) => ({ kind: typed.kind, name: row.name, note: row.words?.[0] || "", put: put(row) })),
-  };
+  const { kind, start } = typed;
+  const offers = matches.map((row) => ({ kind, name: row.name, note: row.words?.[0] || "", put: put(row), start }));
+  return { end: caret + rest, offers };
 }
 
 /** Where the brackets of a prompt do not match: places of single characters. Escaped ones are text. */

@@ -44,6 +44,8 @@ export const styling = (() => {
   };
 })();
 
+const choosers = new Map(); // by the id of the prompt's block: puts a style into the tab's fields
+let isAsked = false;
 let shared = null; // the styles of all tabs, once they have been asked for
 const blocks = new Set();
 
@@ -53,6 +55,19 @@ async function ask(order) {
   if (!answer.ok) throw new Error(await answer.text());
   shared = (await answer.json()).styles;
   for (const show of blocks) show();
+}
+
+/** The styles that may be put into a prompt field: none where its tab has none, or until they have been asked for. */
+export const stylesOf = (id) => (choosers.has(id) && shared) || [];
+
+/** Puts a style into the fields of a tab, if it is not there yet. */
+export const putStyle = (id, name) => choosers.get(id)?.(shared.find((one) => one.name === name));
+
+/** Asks for the styles, once, where the field's tab has any. */
+export async function loadStyles(id) {
+  if (shared || isAsked || !choosers.has(id)) return;
+  isAsked = true;
+  await ask(null).catch(() => {}); // the block says it when it is opened
 }
 
 /** The styles of one prompt field and its negative one. */
@@ -142,6 +157,7 @@ export function styles({ element, props }) {
     if (open) attempt(null, show);
   });
   blocks.add(show);
+  choosers.set(props.field, (style) => style && styling.take(texts(), style) === null && choose(style));
   let soon = 0;
   document.addEventListener("input", ({ target }) => {
     if (!fields().includes(target)) return;
