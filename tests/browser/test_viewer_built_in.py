@@ -183,6 +183,14 @@ def test_words_are_tokens_and_their_attention_adds_up_to_all_of_it(viewer: Page)
     viewer.mouse.move(5, 5)
     assert abs(shares[3] - float(viewer.locator(".ls-bar-row[data-word=apple] small").inner_text())) < 1e-6  # kept
     expect(viewer.locator(".ls-qkv tbody tr")).not_to_have_count(0)
+    # Which word will be lost: a line for each word that names something, and a mark where one is at risk.
+    expect(viewer.locator(".ls-lost .ls-line-label")).to_have_text(["at risk", "red", "apple", "snow"])
+    measures = viewer.evaluate(f"() => {{ {RECORD} return record.evaluations[10].lost_words; }}")
+    limit = viewer.evaluate(f"() => {{ {RECORD} return record.run.lost_above[0]; }}")
+    risky = [word for word, one in zip(["a", "red", "apple", "in", "the", "snow"], measures) if one > limit]
+    named = [word for word in risky if word in ("red", "apple", "snow")]
+    expect(viewer.locator(".ls-lost .ls-risk b")).to_have_text(named)
+    expect(viewer.locator(".ls-word[data-risk]")).to_have_count(len(named))
 
 
 def test_a_words_weight_changes_the_noise_at_once_and_the_run_without_it_is_shown_beside(viewer: Page) -> None:

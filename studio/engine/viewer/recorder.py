@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from studio.engine.forks import ImageRecipe
-from studio.engine.recorded_evaluation import Array, RecordedEvaluation
+from studio.engine.recorded_evaluation import Array, RecordedAttention, RecordedEvaluation
+from studio.engine.viewer.lost_words import lost_measures
 from studio.engine.viewer.measures import in_scale_of, measures_of
 from studio.engine.viewer.overflow import Overflow
 from studio.engine.viewer.record_format import Recording, to_bytes
@@ -41,6 +42,7 @@ class _Run:
     after: Array | None = None  # latents after the newest evaluation, as Recorded.latents
     picture: Array | None = None  # (height, width, 3) uint8, once it is finished
     measures: dict[int, dict[str, object]] = field(default_factory=dict)  # what was computed for readers, by index
+    lost_words: dict[int, list[float] | None] = field(default_factory=dict)  # the same of its attention
     owner: str = ""
     last_use: float = 0.0  # when it was last written to or read
     looks_every: int = 1  # evaluations between two that keep their attention
@@ -340,7 +342,16 @@ def _measures(run: _Run, evaluations: list[RecordedEvaluation], after: Array, in
         history = min(2, index - beginnings[place])
         run.measures[index] = measures_of(evaluations[index - history : index + 1], following, adds_noise=adds_noise)
     maps = evaluations[index].attention  # may have been let go of since the numbers were computed
-    return run.measures[index] if maps is None else run.measures[index] | {"attention_text": maps.text}
+    if maps is None:
+        return run.measures[index]
+    if index not in run.lost_words:
+        run.lost_words[index] = _lost_words(run.facts, maps)
+    return run.measures[index] | {"attention_text": maps.text, "lost_words": run.lost_words[index]}
+
+
+def _lost_words(facts: Mapping[str, Any], maps: RecordedAttention) -> list[float] | None:
+    rows, tokens = facts.get("attention_rows"), facts.get("tokens")
+    return lost_measures(maps, rows[maps.text], tokens["prompt"][maps.text]["chunks"]) if rows and tokens else None
 
 
 def _schedulers(facts: Mapping[str, object]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from studio.diffusion.tokens import text_at, text_encoders, token_table
 from studio.engine.forks import ImageRecipe
 from studio.engine.recorded_evaluation import RecordedAttention, RecordedEvaluation
 from studio.engine.runs import ActiveImage, Run
+from studio.engine.viewer.lost_words import lost_above
 from studio.engine.viewer.measures import guided_output
 from studio.engine.viewer.steering import labels_of
 
@@ -194,6 +195,9 @@ def run_facts(run: Run, image: int, components: Components) -> dict[str, object]
         "prompt_notes": run.prompt_notices(image),
         "text_encoders": text_encoders(components),
         "attention_rows": _rows(tokens["prompt"], conditioning.chunks, conditioning.positions)
+        if run.job.attention
+        else None,
+        "lost_above": [lost_above(len(words)) for _, words in labels_of(tokens["prompt"])]
         if run.job.attention
         else None,
         "attention_most_places": most_places(components) if run.job.attention else None,

@@ -8,6 +8,7 @@ import { ALL, attentionMaps } from "./attention_maps.js";
 import { number } from "./chart.js";
 import { RAMPS } from "./colours.js";
 import { contours } from "./contours.js";
+import { lostWords } from "./lost_words.js";
 
 export const panel = {
   name: "attention",
@@ -84,6 +85,7 @@ export const panel = {
     const qkv = h("div", { class: "ls-qkv" });
     const looks = placesOf(context);
     const single = headsOf(context);
+    const lost = lostWords(context);
     const element = h(
       "section",
       { class: "ls-panel" },
@@ -97,6 +99,7 @@ export const panel = {
         h("div", {}, h("h3", {}, say("attention.bars")), bars, barsNote),
         sheetBox,
       ),
+      lost.element,
       h("div", { class: "ls-closer" }, looks.element, single.element),
       qkv,
     );
@@ -284,6 +287,7 @@ export const panel = {
           [...all].filter((one) => one.kind === "content").sort((p, q) => q.label.length - p.label.length)[0] ||
           all[0];
         wordKey = word.key;
+        const risky = new Set(lost.atRisk(index).map((one) => one.label));
         words.replaceChildren(
           ...all.map((one) => {
             const canvas = h("canvas", { "aria-hidden": "true" });
@@ -294,6 +298,8 @@ export const panel = {
                 type: "button",
                 class: "ls-word",
                 "data-kind": one.kind,
+                "data-risk": one.kind === "content" && risky.has(one.label) ? "" : null,
+                title: one.kind === "content" && risky.has(one.label) ? say("lost.mark") : "",
                 "aria-pressed": String(one.key === wordKey),
                 onclick: () => ((wordKey = one.key), context.draw()),
               },
@@ -331,6 +337,7 @@ export const panel = {
         drawBars();
         drawSheet(all, total);
         drawShapes(entry);
+        lost.draw(index);
         looks.draw(fixedCell, drawPicture);
         single.draw(word);
       },

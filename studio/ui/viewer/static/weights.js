@@ -146,7 +146,7 @@ export const panel = {
           const cells = rmsOfCells(answer.tensors.noise_change.values, record.shape);
           const high = cells.reduce((most, value) => Math.max(most, value), 0);
           context.painter.heat(change.canvas, cells, [H, W], high);
-          change.note.textContent = say("how.cells", { high: number(high, 3) });
+          change.note.textContent = say("weights.scale", { high: number(high, 3) });
         }
         effect.draw(words);
       },

@@ -156,7 +156,7 @@ export function wordEffect(context) {
       const cells = rmsOfCells(combine([1, own], [-1, its]), record.shape);
       const high = cells.reduce((most, value) => Math.max(most, value), 0);
       painter.heat(apart.canvas, cells, [H, W], high);
-      apart.note.textContent = say("how.cells", { high: number(high, 2) });
+      apart.note.textContent = say("weights.scale", { high: number(high, 2) });
     },
   };
 }
