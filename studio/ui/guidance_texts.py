@@ -36,8 +36,8 @@ GUIDANCE: Mapping[str, Mapping[str, str]] = {
         "viewer.guidance.method.cfgpp": "CFG++",
         "viewer.guidance.run": "as run",
         "viewer.guidance.vectors": "Where each method leads from x0 with the prompt",
-        "viewer.guidance.along": "along x0 with the prompt",
-        "viewer.guidance.across": "across it",
+        "viewer.guidance.along": "along x0",
+        "viewer.guidance.across": "across x0",
         "viewer.whatif.note.by": "guidance {guidance} by {method}, what if",
         "viewer.whatif.by.rescale": "g = ε_u + w (ε_c − ε_u) gets back a share φ = {rescale} of the standard "
         "deviation of "
@@ -93,8 +93,8 @@ GUIDANCE: Mapping[str, Mapping[str, str]] = {
         "viewer.guidance.method.cfgpp": "CFG++",
         "viewer.guidance.run": "实际运行",
         "viewer.guidance.vectors": "从有提示词的 x0 出发，各方法指向何处",
-        "viewer.guidance.along": "沿有提示词的 x0",
-        "viewer.guidance.across": "与它垂直",
+        "viewer.guidance.along": "沿 x0",
+        "viewer.guidance.across": "与 x0 垂直",
         "viewer.whatif.note.by": "引导 {guidance}，{method}，假设",
         "viewer.whatif.by.rescale": "g = ε_u + w (ε_c − ε_u) 按份额 φ = {rescale} 恢复到 ε_c 的标准差："
         "φ g std(ε_c) / std(g) + (1 − φ) g（Lin 等，2023）。只在这一次计算、从同一个 x_t 出发。",

@@ -16,6 +16,7 @@ from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
 from studio.diffusion.lane import Evaluation, Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
+from studio.diffusion.rewind import PastEvaluation, rewind
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane
 from tests.tiny import tiny_components
 
@@ -184,6 +185,18 @@ def test_outside_its_band_guidance_costs_nothing(components: Components, name: s
         other.guidance_scale = SCALE if inside[other.index] else 1.0
         other.advance(ask_unet(components, other))
     assert torch.allclose(lane.latents, other.latents, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["euler_a", "ddim"])
+@pytest.mark.parametrize("method", ["apg", "cfgpp"])
+def test_a_branch_goes_on_bit_for_bit(components: Components, method: str, name: str) -> None:
+    """Rewound with the recorded answers a new lane has the momentum of the first, and ends at the same latents."""
+    fields = {"scheduler": name, "guidance_method": method, "guidance_high": 8.0, "guidance_rescale": 0.3}
+    latents, evaluations = run(lane_of(components, **fields), components)
+    other = lane_of(components, **fields)
+    rewind(other, [PastEvaluation(e.latents, e.outputs, e.guidance_scale) for e in evaluations[:3]], {})
+    assert other.index == 3
+    assert torch.equal(run(other, components)[0], latents)
 
 
 def test_a_composed_prompt_keeps_its_rows(components: Components) -> None:

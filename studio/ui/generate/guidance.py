@@ -15,7 +15,10 @@ _OF_APG = ("apg_eta", "apg_norm", "apg_momentum")
 
 def build(tab: str) -> dict[str, Any]:
     """The fold's fields, by name."""
-    with gr.Accordion(say("guidance.label"), open=False, elem_classes="ls-fold", elem_id=f"{tab}-guidance_fold"):
+    with (
+        gr.Accordion(say("guidance.label"), open=False, elem_classes="ls-fold", elem_id=f"{tab}-guidance_fold"),
+        gr.Row(elem_classes="ls-guidance-fields"),
+    ):
         fields = section(tab, "guidance")
     for name in _OF_APG:
         fields[name].visible = False

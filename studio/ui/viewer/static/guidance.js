@@ -164,12 +164,12 @@ export const panel = {
             say("guidance.run"),
           ];
           plane.draw(
-            inPlane(type, at, ends).map((end, k) => ({
-              end,
+            inPlane(type, at, ends).map(([along, across], k) => ({
+              end: [across, along], // d is mostly across
               label: names[k],
               isChosen: k - 2 === METHODS.indexOf(method),
             })),
-            { x: say("guidance.along"), y: say("guidance.across") },
+            { x: say("guidance.across"), y: say("guidance.along") },
           );
         }
         plane.element.parentElement.hidden = !x0;
