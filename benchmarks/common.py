@@ -27,12 +27,15 @@ OWNER = "bench"
 Result = TypeVar("Result")
 
 
-def loaded_engine(checkpoint: Path, scratch: Path, device: str = "auto") -> DiffusionEngine:
-    """An engine that has the checkpoint's folder on its device and saves below `scratch`."""
+def loaded_engine(
+    checkpoint: Path, scratch: Path, device: str = "auto", *, as_built_in: bool = False
+) -> DiffusionEngine:
+    """An engine that has the checkpoint's folder on its device and saves below `scratch`. `as_built_in`: in the place
+    of the built-in checkpoint, whose own few-step LoRA is offered."""
     if not (checkpoint / "model_index.json").exists():
         raise SystemExit(f"--checkpoint {checkpoint}: no diffusers folder (model_index.json is missing)")
     models = scratch / "models"
-    shutil.copytree(checkpoint, models / "checkpoints" / checkpoint.name)
+    shutil.copytree(checkpoint, models / ("" if as_built_in else "checkpoints") / checkpoint.name)
     engine = DiffusionEngine(
         [models],
         Gallery(scratch / "outputs"),

@@ -20,7 +20,7 @@ from studio.checkpoints.loader import config_of
 from studio.checkpoints.manager import ModelManager
 from studio.checkpoints.part_plans import part_fit_problem
 from studio.checkpoints.plans import empty_module, fill
-from studio.checkpoints.tiny_autoencoder import load_tiny_autoencoder
+from studio.checkpoints.tiny_autoencoder import TinyAutoencoder, load_tiny_autoencoder
 from studio.diffusion.components import VAE, Components
 
 
@@ -36,7 +36,8 @@ class OwnVae:
 
     def facts(self) -> dict[str, object]:
         """What a picture says of it: facts of `studio.picture.metadata`."""
-        return {"vae": self.name, "vae_hash": self.sha256 or None}
+        facts: dict[str, object] = {"vae": self.name, "vae_hash": self.sha256 or None}
+        return facts | ({"vae_is_tiny": True} if isinstance(self.module, TinyAutoencoder) else {})
 
 
 def with_vae(components: Components, own: OwnVae | None) -> Components:

@@ -25,6 +25,8 @@ class Remark:
 
 NO_SETTING = Remark("no_setting")
 NO_SUCH_VAE = Remark("vae")
+NO_TINY_VAE = Remark("tiny_vae")
+ONE_VAE = Remark("one_vae")
 PICTURES = Remark("pictures")
 REFINER = Remark("refiner")
 OTHER_NOISE = Remark("other_noise")
@@ -41,6 +43,7 @@ class FileSettings:
     others: dict[str, tuple[str, Remark]] = field(default_factory=dict)
     remarks: list[Remark] = field(default_factory=list)
     checkpoint_hash: str = ""
+    wants_tiny_vae: bool = False  # decoded by a tiny autoencoder: `vae_name` may say which
 
     def add(self, name: str, value: object, key: str) -> None:
         """Take the value of a field; none for nothing."""

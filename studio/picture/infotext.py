@@ -16,13 +16,14 @@ from studio.asked.problems import clean_text
 from studio.asked.requests import REQUEST_KINDS, ROWS, Kind, Request
 from studio.asked.rows import Row
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
-from studio.picture.file_settings import NO_SETTING, OTHER_NOISE, PICTURES, REFINER, FileSettings, Remark
+from studio.picture.file_settings import NO_SETTING, ONE_VAE, OTHER_NOISE, PICTURES, REFINER, FileSettings, Remark
 
 MAX_TEXT_BYTES = 2**20  # two prompts of 20,000 emoji, escaped, are half of it
 
 # Where the two studios' words differ. A1111 has no name for `as_configured`; its reader then takes Automatic.
 # PLMS is what diffusers' PNDM is without its Runge-Kutta start, which Stable Diffusion's configs leave out.
 A1111_SAMPLERS: Mapping[str, str] = {**{name: facts.label for name, facts in SCHEDULERS.items()}, "pndm": "PLMS"}
+TINY_VAE = "TAESD"  # A1111's name for any tiny autoencoder in the place of a VAE; the other choice is "Full"
 A1111_SCHEDULES: Mapping[str, str] = {
     **{name: label for name, label in NOISE_SCHEDULES.items() if name != "as_configured"},
     "sgm_uniform": "SGM Uniform",
@@ -57,6 +58,7 @@ def parameters_text(info: Mapping[str, object]) -> str:
 # The order of AUTOMATIC1111's keys; a field whose key is not among them comes after those of the fields.
 _ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE",
+    "VAE Encoder", "VAE Decoder",
     "Denoising strength", "Variation seed", "Variation seed strength", "Clip skip", "Emphasis", "Hires upscale",
     "Hires steps",
     "Hires upscaler", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
@@ -87,6 +89,7 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Model hash": str(model_hash)[:10] if model_hash else "",
         "VAE hash": str(info["vae_hash"])[:10] if info.get("vae_hash") else "",
         "VAE": str(info["vae"]) if info.get("vae") else "",
+        **_tiny_vae_pairs(info),
     }
     keys = [*(key for key in _ORDER if key in pairs), *(key for key in pairs if key not in _ORDER)]
     in_order = {key: pairs[key] for key in keys} | {
@@ -99,6 +102,28 @@ def _pairs(info: Mapping[str, object]) -> dict[str, str]:
         "Version": f"Latent Studio {version}" if version else "Latent Studio",
     }
     return {key: value for key, value in in_order.items() if value}
+
+
+def _tiny_vae_pairs(info: Mapping[str, object]) -> dict[str, str]:
+    """What AUTOMATIC1111 writes of a tiny autoencoder in the place of a VAE: where it decodes, and where it encodes."""
+    if not info.get("vae_is_tiny"):
+        return {}
+    encodes = info.get("kind") in (ImageToImage.kind, Inpaint.kind) or is_made_twice(info)
+    return ({"VAE Encoder": TINY_VAE} if encodes else {}) | {"VAE Decoder": TINY_VAE}
+
+
+def _take_tiny_vae(settings: FileSettings, pairs: Mapping[str, str]) -> None:
+    """A tiny autoencoder that has decoded, which also encodes here. One that has only encoded is named: a run has one
+    VAE here."""
+    encoder, decoder = (pairs.get(key, "") for key in _VAE_METHODS)
+    tiny_decodes, tiny_encodes = decoder.casefold() == TINY_VAE.casefold(), encoder.casefold() == TINY_VAE.casefold()
+    if tiny_decodes:
+        settings.wants_tiny_vae = True
+        settings.keys["vae_name"] = "VAE Decoder"
+    elif decoder != "Full":
+        settings.leave("VAE Decoder", decoder)
+    if encoder != "Full" and not (tiny_encodes and tiny_decodes):
+        settings.leave("VAE Encoder", encoder, ONE_VAE if tiny_encodes else NO_SETTING)
 
 
 def _text_of(row: Row, value: object) -> str:
@@ -180,6 +205,7 @@ _NO_SETTING = {
     "Model hash", "VAE hash", "RNG", "Version", "Lora hashes", "TI hashes", "User", "Hires resize-1",
     "Hires resize-2", "Size-1", "Size-2", "Init image hash", "Template", "Negative Template",
 }  # fmt: skip
+_VAE_METHODS = ("VAE Encoder", "VAE Decoder")
 _REFINER = ("Refiner", "Refiner switch at")
 _OTHER_KEYS = {"CFG rescale": "CFG Rescale phi", "CFG Rescale": "CFG Rescale phi"}  # SD.Next's and extensions'
 # Keys that say nothing where they have this value.
@@ -218,6 +244,7 @@ def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
             settings.remarks.append(Remark("hires_upscaler", {"upscaler": upscaler, "instead": instead}))
     if pairs.get("RNG", "CPU") != "CPU":
         settings.leave("RNG", pairs["RNG"], OTHER_NOISE)
+    _take_tiny_vae(settings, pairs)
     _name_resize(settings, pairs, twice)
     _split_sampler(settings, pairs.get("Sampler", ""))
     if twice is not None:
@@ -240,7 +267,7 @@ def _name_resize(settings: FileSettings, pairs: Mapping[str, str], twice: object
 
 def _leave(settings: FileSettings, key: str, text: str) -> None:
     """Name a key that is no field's, where it says something of the run."""
-    if key in _NO_SETTING or text == _USUAL.get(key):
+    if key in _NO_SETTING or key in _VAE_METHODS or text == _USUAL.get(key):
         return
     why = PICTURES if re.fullmatch(r"ControlNet \d+", key) else REFINER if key in _REFINER else NO_SETTING
     settings.leave(key, text, why)

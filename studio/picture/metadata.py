@@ -10,6 +10,7 @@ facts about the run. These facts are understood here, all of them optional:
     upscaler_hash          hex SHA-256 of the file of the upscaler between two passes
     upscale_hash           hex SHA-256 of the file of the upscaler that enlarged the finished picture
     vae, vae_hash          name and SHA-256 of the file whose VAE was chosen instead of the checkpoint's own
+    vae_is_tiny            true where that is a tiny autoencoder (TAESD)
     lora_hashes            name in the prompt -> SHA-256 of the file
     lora_short_hashes      the same as A1111 counts them
     embedding_hashes       name in the prompt -> SHA-256 of the file

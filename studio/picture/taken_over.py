@@ -21,7 +21,8 @@ from studio.asked.schedulers import SCHEDULERS
 from studio.asked.template import as_words
 from studio.asked.upscale import AUTOMATIC_UPSCALER, NO_UPSCALER
 from studio.families.registry import label_of
-from studio.picture.file_settings import NO_SUCH_VAE, PICTURES, FileSettings, Remark
+from studio.picture.file_settings import NO_SUCH_VAE, NO_TINY_VAE, PICTURES, FileSettings, Remark
+from studio.picture.infotext import TINY_VAE
 from studio.picture.metadata import info_of_texts, texts_of
 from studio.picture.programs import settings_of_texts
 
@@ -74,24 +75,28 @@ def take_over_texts(texts: Mapping[str, str], models: Sequence[Model]) -> TakenO
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
         settings.add("vae_name", info.get("vae_name") or info.get("vae"), "vae")
         taken_over = _fitting(STUDIO, settings, models)
-        remarks = _precision_remarks(str(info.get("dtype") or "float32"), taken_over.settings, models)
-        return replace(taken_over, remarks=(*taken_over.remarks, *remarks))
+        again, remarks = _precision(str(info.get("dtype") or "float32"), taken_over.settings, models)
+        return replace(taken_over, settings=again, remarks=(*taken_over.remarks, *remarks))
     program_settings = settings_of_texts(texts)
     return _fitting(*program_settings, models) if program_settings is not None else None
 
 
-def _precision_remarks(made_in: str, settings: Mapping[str, object], models: Sequence[Model]) -> list[Remark]:
-    """Where the checkpoint is in another precision here than when the picture was made, or may be. On a CPU that is in
-    bfloat16 what is exact is made in float32."""
+def _precision(
+    made_in: str, settings: Mapping[str, object], models: Sequence[Model]
+) -> tuple[Mapping[str, object], list[Remark]]:
+    """The settings that make a picture in its precision again, and where this is another here, or may be. On a CPU that
+    is in bfloat16 what is exact is made in float32; the other way round there is no setting of a run."""
     checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
     if checkpoint is None or made_in not in _DTYPES:
-        return []
+        return settings, []
     here = checkpoint.dtype
     if here == "bfloat16" and settings.get("exact"):
         here = "float32"
+    if (here, made_in) == ("bfloat16", "float32"):
+        return {**settings, "exact": True}, [Remark("precision_exact", {"made": made_in, "here": here})]
     if not here:
-        return [Remark("precision_unknown", {"made": made_in})] if made_in != "float32" else []
-    return [Remark("precision", {"made": made_in, "here": here})] if here != made_in else []
+        return settings, [Remark("precision_unknown", {"made": made_in})] if made_in != "float32" else []
+    return settings, [Remark("precision", {"made": made_in, "here": here})] if here != made_in else []
 
 
 def _range_remark(problem: Problem) -> Remark:
@@ -211,12 +216,20 @@ def _take_vae(
 ) -> None:
     """The VAE that the picture names, if it is here and fits the checkpoint that is taken."""
     name = str(settings.pop("vae_name", "") or "")
-    if not name or name in ("Automatic", "None"):
+    if name in ("", "Automatic", "None") and not file_settings.wants_tiny_vae:
         return
     checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
     family = checkpoint.facts.family if checkpoint is not None and not checkpoint.built_in else None
     vaes = [model for model in models if model.kind in VAE_KINDS and family in model.lends_vae_to]
-    matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
+    if file_settings.wants_tiny_vae:
+        tiny = [model for model in vaes if model.kind == "preview_decoder"]
+        matches = _matching_models(name, tiny) if name else []
+        matches = matches if len(matches) == 1 else tiny[:1]  # of the same latents, so that one is as good as another
+        if not matches:
+            left_out.append(LeftOut("VAE Decoder", TINY_VAE, NO_TINY_VAE))
+            return
+    else:
+        matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
     if len(matches) == 1:
         settings["vae_name"] = matches[0].name
     else:

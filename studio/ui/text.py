@@ -1470,6 +1470,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.nodes": "graphs of at most {most} nodes are read",
         "why.elsewhere": "its value comes from a node that is not read here",
         "why.vae": "no such VAE is here, or it does not fit the model",
+        "why.tiny_vae": "no tiny autoencoder for this model is here; a TAESD is put into models/vae_approx",
+        "why.one_vae": "a run encodes and decodes with one VAE here",
         "why.pictures": "its pictures are not in the file",
         "why.other_noise": "noise is drawn on the CPU here, so the same seed gives another picture",
         "why.locked": "the owner of this studio has fixed it at {value}",
@@ -1493,6 +1495,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
         "note.precision": "The picture was computed in {made}, here the checkpoint is in {here}: details may differ.",
+        "note.precision_exact": "The picture was computed in {made}, here the checkpoint is in {here}: Exact is turned"
+        " on, which computes in {made} where the studio itself has chosen {here}.",
         "note.precision_unknown": "The picture was computed in {made}. Here the precision is chosen when the "
         "checkpoint is loaded: details may differ.",
         "note.checkpoint_another": "The checkpoint {here} here is another file: its hash is {hash_here}, not {hash}.",
@@ -1525,6 +1529,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.nodes": "这里最多读取 {most} 个节点的图",
         "why.elsewhere": "它的值来自一个这里不读取的节点",
         "why.vae": "这里没有这个 VAE，或者它不适用于该模型",
+        "why.tiny_vae": "这里没有适用于该模型的微型自编码器；请把 TAESD 放进 models/vae_approx",
+        "why.one_vae": "这里一次运行用同一个 VAE 编码和解码",
         "why.pictures": "它用到的图片不在文件里",
         "why.other_noise": "这里的噪声在 CPU 上生成，同一种子会得到另一张图",
         "why.locked": "工作室主人把它固定为 {value}",
@@ -1548,6 +1554,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.checkpoint_renamed": "模型 {name} 在这里叫 {here}：哈希相同。",
         "note.checkpoint_elsewhere": "这里没有这个路径的模型 {name}；按名称采用 {here}。",
         "note.precision": "图片以 {made} 计算，这里的模型是 {here}：细节可能不同。",
+        "note.precision_exact": "图片以 {made} 计算，这里的模型是 {here}：已打开“精确”；"
+        "{here} 若由工作室自选，它就以 {made} 计算。",
         "note.precision_unknown": "图片以 {made} 计算。这里的精度在加载模型时选择：细节可能不同。",
         "note.checkpoint_another": "这里的模型 {here} 是另一个文件：它的哈希是 {hash_here}，而不是 {hash}。",
         "note.clip_skip": "Clip skip {value} 按 SD 1 模型采用。A1111 只对 SD 1 遵守它，"

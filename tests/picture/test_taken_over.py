@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,10 +14,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from studio.answered.model_facts import ModelFacts
 from studio.answered.models import Model
-from studio.asked.fields import TextToImage
+from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import Suits, resolve
 from studio.asked.template import is_template
-from studio.picture.file_formats import png_info
+from studio.picture.file_formats import OWN_CHUNK, png_info
 from studio.picture.file_settings import Remark
 from studio.picture.infotext import parameters_text
 from studio.picture.metadata import picture_info
@@ -215,7 +216,7 @@ def test_our_own_picture_is_taken_whole_and_a_newer_one_is_refused() -> None:
     [
         ("bfloat16", "bfloat16", False, None),
         ("bfloat16", "float32", False, Remark("precision", {"made": "bfloat16", "here": "float32"})),
-        (None, "bfloat16", False, Remark("precision", {"made": "float32", "here": "bfloat16"})),
+        (None, "bfloat16", False, Remark("precision_exact", {"made": "float32", "here": "bfloat16"})),
         ("float32", "bfloat16", True, None),
         ("bfloat16", "bfloat16", True, Remark("precision", {"made": "bfloat16", "here": "float32"})),
         ("bfloat16", "", False, Remark("precision_unknown", {"made": "bfloat16"})),
@@ -312,3 +313,71 @@ def test_what_chooses_here_stays_words_in_the_prompt_of_a_picture() -> None:
     again = take_over_texts({"parameters": text.replace("a {red|blue} fox in __places__", "a fox")}, INSTALLED)
     assert again is not None
     assert again.remarks == ()
+
+
+TINY = [
+    replace(checkpoint("taesdxl_decoder"), facts=ModelFacts(kind="preview_decoder"), lends_vae_to=("sdxl",)),
+    replace(checkpoint("taesd_decoder"), facts=ModelFacts(kind="preview_decoder"), lends_vae_to=("sd1", "sd2")),
+]
+BASE = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 64x64, Model: local"
+
+
+@pytest.mark.parametrize(
+    ("line", "taken_name", "left"),
+    [
+        ("VAE Decoder: TAESD", "taesd_decoder", {}),
+        ("VAE: soft, VAE Encoder: TAESD, VAE Decoder: TAESD", "taesd_decoder", {}),
+        ("VAE: soft, VAE Encoder: Full, VAE Decoder: Full", "soft", {}),
+        ("VAE Encoder: TAESD", None, {"VAE Encoder": "one_vae"}),
+        ("VAE Decoder: Approx", None, {"VAE Decoder": "no_setting"}),
+    ],
+)
+def test_a_tiny_autoencoder_is_taken_where_it_has_decoded(line: str, taken_name: str, left: dict[str, str]) -> None:
+    soft = replace(checkpoint("soft"), facts=ModelFacts(kind="vae"), lends_vae_to=("sd1",))
+    found = take_over(infotext(f"{BASE}, {line}"), [checkpoint("local"), soft, *TINY])
+    assert found is not None
+    assert found.settings.get("vae_name") == taken_name
+    assert {one.key: one.why.key for one in found.left_out} == left
+
+
+def test_a_tiny_autoencoder_that_is_not_here_is_named() -> None:
+    found = take_over(infotext(f"{BASE}, VAE Decoder: TAESD"), [checkpoint("local"), TINY[0]])
+    assert found is not None
+    assert [(one.key, one.why.key) for one in found.left_out] == [("VAE Decoder", "tiny_vae")]
+    assert "vae_name" not in found.settings
+
+
+@pytest.mark.parametrize(("kind", "encodes"), [(TextToImage, False), (ImageToImage, True)])
+def test_a_tiny_autoencoder_is_written_in_a1111s_words_and_read_again(kind: Any, encodes: bool) -> None:
+    start = {"image": b"png"} if encodes else {}
+    request = kind(prompt="x", checkpoint="local", seed=5, width=64, height=64, vae_name="taesd_decoder", **start)
+    facts = {"vae": "taesd_decoder", "vae_is_tiny": True}
+    text = parameters_text(picture_info(resolve(request, Suits()), width=64, height=64, **facts))
+    assert "VAE Decoder: TAESD" in text
+    assert ("VAE Encoder: TAESD" in text) == encodes
+    found = take_over_texts({"parameters": text}, [checkpoint("local"), *TINY])
+    assert found is not None
+    assert found.settings["vae_name"] == "taesd_decoder"
+    plain = parameters_text(picture_info(resolve(request, Suits()), width=64, height=64, vae="soft"))
+    assert "TAESD" not in plain
+
+
+@pytest.mark.parametrize(
+    ("made", "here", "exact", "remark"),
+    [
+        ("float32", "bfloat16", True, "precision_exact"),
+        ("float32", "float32", None, None),
+        ("bfloat16", "bfloat16", None, None),
+        ("bfloat16", "float32", None, "precision"),
+    ],
+)
+def test_a_picture_is_made_again_in_its_precision_or_the_page_says_so(
+    made: str, here: str, exact: bool | None, remark: str | None
+) -> None:
+    info = picture_info(
+        resolve(TextToImage(prompt="x", checkpoint="local", seed=5), Suits()), width=64, height=64, dtype=made
+    )
+    found = take_over_texts({OWN_CHUNK: json.dumps(info)}, [replace(checkpoint("local"), dtype=here)])
+    assert found is not None
+    assert (found.settings.get("exact") or None) == exact
+    assert [one.key for one in found.remarks] == ([remark] if remark else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from studio.answered.model_facts import VAE_KINDS
 from studio.answered.models import Model
 from studio.asked.fields import HIRES_UPSCALERS
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS
@@ -31,7 +32,7 @@ def checkpoints(models: Sequence[Model]) -> list[dict[str, Any]]:
 
 def vaes(models: Sequence[Model]) -> list[dict[str, Any]]:
     """/sdapi/v1/sd-vae: those that the option `sd_vae` may name, with a checkpoint that they fit."""
-    usable = [one for one in models if one.kind == "vae" and one.state == "usable"]
+    usable = [one for one in models if one.kind in VAE_KINDS and one.lends_vae_to and one.state == "usable"]
     return [{"model_name": one.name, "filename": _file(one)} for one in usable]
 
 

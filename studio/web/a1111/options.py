@@ -10,18 +10,21 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from studio.answered.model_facts import VAE_KINDS
 from studio.answered.models import Model
 from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import TextToImage
 from studio.asked.names import best_matches, listed_name
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.requests import ROWS
+from studio.picture.infotext import TINY_VAE
 from studio.picture.saving import USUAL, Saving
 from studio.web.a1111 import files
 from studio.web.a1111.fields import Notice, is_one_of, notice
 from studio.web.a1111.files import AS_SAVED, FileOptions
 
 MAX_VISITORS = 10_000
+VAE_METHODS, FULL = ("sd_vae_encode_method", "sd_vae_decode_method"), "Full"  # the other one is TAESD
 AUTOMATIC, NONE = "Automatic", "None"  # both: the VAE that the checkpoint runs with here
 
 # Options that would change pictures and that the studio lacks, each with the value that is as it is here.
@@ -113,6 +116,7 @@ def answer(options: Options, models: Sequence[Model], saving: Saving = USUAL) ->
         "sd_model_checkpoint": title(model) if model is not None else name,
         "sd_checkpoint_hash": (model.sha256 if model is not None else None) or "",
         "sd_vae": options.vae or owners_vae or AUTOMATIC,
+        **dict.fromkeys(VAE_METHODS, TINY_VAE if _is_tiny(options.vae, models) else FULL),
         "CLIP_stop_at_last_layers": options.clip_skip or 1,
         "live_previews_enable": True,
         "live_previews_image_format": "jpeg",
@@ -160,10 +164,11 @@ def read(
             if not is_one_of(value, LACKING[key]):
                 allowed = " or ".join(map(repr, LACKING[key])) or "nothing: choose by sd_model_checkpoint"
                 problems.append(Problem(name, quoted_value(value), allowed))
-        elif key != "sd_vae":
+        elif key not in ("sd_vae", *VAE_METHODS):
             notices.append(notice(name, value, "The studio has no such option."))
     try:
         options = _with_vae(values.get("sd_vae"), options, models, field)
+        options = _with_methods(values, options, models, field)
     except InvalidRequest as error:
         problems += error.problems
     if problems:
@@ -180,6 +185,50 @@ def _with_vae(value: object, options: Options, models: Sequence[Model], field: s
     return replace(options, vae=vae_of(wanted, models, checkpoint, name)) if wanted is not None else options
 
 
+def _with_methods(values: Mapping[str, object], options: Options, models: Sequence[Model], field: str) -> Options:
+    """The options with a tiny autoencoder in the place of the VAE, or without one, as the two methods say. A run has
+    one VAE here, so encoding by a tiny autoencoder alone is refused, and decoding by it encodes by it too."""
+    encode, decode = (values.get(key) for key in VAE_METHODS)
+    names = [f"{field}.{key}" if field else key for key in VAE_METHODS]
+    for name, value in zip(names, (encode, decode)):
+        if value is not None and not is_one_of(value, (FULL, TINY_VAE)):
+            raise InvalidRequest(Problem(name, quoted_value(value), f"{FULL} or {TINY_VAE}"))
+    is_tiny = _is_tiny(options.vae, models)
+    if decode == FULL and is_tiny:
+        options, is_tiny = replace(options, vae=None), False
+    if decode == TINY_VAE and not is_tiny:
+        checkpoint = options.checkpoint or default_checkpoint(models)
+        tiny = tiny_vae_of(models, checkpoint)
+        if tiny is None:
+            allowed = f"{FULL}: no tiny autoencoder for {checkpoint} is here"
+            raise InvalidRequest(Problem(names[1], quoted_value(decode), allowed))
+        options, is_tiny = replace(options, vae=tiny), True
+    if encode == TINY_VAE and not is_tiny:
+        allowed = f"{FULL}, or {TINY_VAE} with {VAE_METHODS[1]}: a run has one VAE here"
+        raise InvalidRequest(Problem(names[0], quoted_value(encode), allowed))
+    return options
+
+
+def tiny_vae_of(models: Sequence[Model], checkpoint: str) -> str | None:
+    """The tiny autoencoder that may take the place of a checkpoint's VAE; None where there is none here."""
+    target = next((one for one in models if one.kind == "checkpoint" and one.name == checkpoint), None)
+    family = target.facts.family if target is not None and not target.built_in else None
+    tiny = (one.name for one in models if one.kind == "preview_decoder" and family in one.lends_vae_to)
+    return next(tiny, None)
+
+
+def take_tiny_vae(values: dict[str, object], models: Sequence[Model]) -> list[Notice]:
+    """Put the tiny autoencoder that an infotext asks for among the values; what is said where there is none."""
+    checkpoint = str(values.get("checkpoint") or default_checkpoint(models))
+    values["vae_name"] = tiny_vae_of(models, checkpoint) or ""
+    why = f"No tiny autoencoder for {checkpoint} is here."
+    return [] if values["vae_name"] else [notice("infotext.VAE Decoder", TINY_VAE, why)]
+
+
+def _is_tiny(vae: str | None, models: Sequence[Model]) -> bool:
+    return vae is not None and any(one.name == vae and one.kind == "preview_decoder" for one in models)
+
+
 def vae_of(value: object, models: Sequence[Model], checkpoint: str, field: str = "sd_vae") -> str | None:
     """The VAE that a name or a file's name means, of those that a checkpoint can run with; None for the one that it
     runs with here. Raises InvalidRequest: nothing is looked for outside the list."""
@@ -188,7 +237,7 @@ def vae_of(value: object, models: Sequence[Model], checkpoint: str, field: str =
     text = value.strip() if isinstance(value, str) else None
     if text == AUTOMATIC or (text == NONE and owners is None):
         return None
-    vaes = [one for one in models if one.kind == "vae" and one.state == "usable"]
+    vaes = [one for one in models if one.kind in VAE_KINDS and one.lends_vae_to and one.state == "usable"]
     family = target.facts.family if target is not None and not target.built_in else None
     fitting = [one for one in vaes if family in one.lends_vae_to]
     matches = best_matches(text or "", fitting, lambda one: (one.name,))

@@ -200,6 +200,8 @@ class _Reading:
         name = self.values.pop("checkpoint", None) or settings.checkpoint_hash
         if name:
             self.values["checkpoint"] = options.checkpoint_of(name, self.models, "infotext.Model")
+        if settings.wants_tiny_vae:
+            self.notices += options.take_tiny_vae(self.values, self.models)
         for key, (value, _) in settings.others.items():
             self.notices.append(notice(f"infotext.{key}", value, "The studio has no such setting."))
 
@@ -236,10 +238,7 @@ class _Reading:
             "noise_seed_delta": (run_options.noise_seed_delta, "eta_noise_seed_delta"),
             "emphasis": (run_options.emphasis, "emphasis"),
         }
-        for name, (
-            value,
-            key,
-        ) in of_run.items():  # an infotext comes before what is chosen for all runs
+        for name, (value, key) in of_run.items():  # an infotext comes before what is chosen for all runs
             if value is not None and (key in overrides or name not in self.values):
                 self.values[name] = value
         self.values.setdefault("checkpoint", options.default_checkpoint(self.models))

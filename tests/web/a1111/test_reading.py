@@ -195,6 +195,35 @@ def test_a_vae_is_the_runs_own(name: str) -> None:
     assert asked(infotext=f"{infotext}{name}", override_settings={"sd_vae": "None"}).request.vae_name == ""
 
 
+SOFT = next(one for one in MODELS if one.kind == "vae")
+TAESD = replace(SOFT, id="taesd", name="taesd_decoder", facts=replace(SOFT.facts, kind="preview_decoder"))
+
+
+def test_a1111s_methods_choose_a_tiny_autoencoder() -> None:
+    models = (*MODELS, TAESD)
+    chosen = Options(checkpoint="tiny-test")
+    methods = {"sd_vae_encode_method": "TAESD", "sd_vae_decode_method": "TAESD"}
+    run = asked(prompt="x", models=models, chosen=chosen, override_settings=methods)
+    assert run.request.vae_name == "taesd_decoder"
+    tiny = options.read(methods, chosen, models)[0]
+    assert tiny.vae == "taesd_decoder"
+    answer = options.answer(tiny, models)
+    assert {key: answer[key] for key in methods} == methods
+    assert options.read({"sd_vae_decode_method": "Full"}, tiny, models)[0].vae is None
+    assert set(options.answer(chosen, models)[key] for key in methods) == {"Full"}
+    infotext = "x\nSteps: 4, Sampler: Euler, Seed: 1, Model: tiny-test, VAE Decoder: TAESD"
+    assert asked(infotext=infotext, models=models).request.vae_name == "taesd_decoder"
+    assert noticed(infotext=infotext) == ["infotext.VAE Decoder"]
+    for values, field in (
+        ({"sd_vae_encode_method": "TAESD"}, "sd_vae_encode_method"),  # a run has one VAE
+        ({"sd_vae_decode_method": "Approx"}, "sd_vae_decode_method"),
+        (methods | {"sd_model_checkpoint": "dreamland-xl"}, "sd_vae_decode_method"),
+    ):
+        with pytest.raises(InvalidRequest, match=field) as caught:
+            options.read(values, chosen, models)
+        assert [one.field for one in caught.value.problems] == [field]
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "name", "says"),
     [
