@@ -99,6 +99,8 @@ def test_words_become_a_picture_in_sight_and_the_same_seed_the_same_pixels(visit
 def test_stop_keeps_the_picture_so_far(visitor: Visitor, url: str) -> None:
     page = visitor(url=url)
     page.locator("#text_to_image-num_inference_steps input[type=number]").fill("150")
+    for side in ("width", "height"):  # a run that is long enough for a slow page to stop it
+        page.locator(f"#text_to_image-{side} input").fill("512")
     generate(page, "a fox in the meadow")
     expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Step \d+ of 150"), timeout=30_000)
     page.wait_for_timeout(700)
