@@ -131,7 +131,7 @@ export const panel = {
         // The VAE has no picture for another guidance scale
         const quick = record.decoder && ["fast", "tiny", "vae"].includes(context.state.how);
         const draw = (pane, latents, words, gain = 1) => {
-          if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder, { gain });
+          if (quick) painter.picture(pane.canvas, latents, [C, H, W], record.decoder, { gain, mayBeCoarse: true });
           else painter.tiles(pane.canvas, latents, [C, H, W], 3);
           pane.canvas.classList.toggle("ls-pixels", !quick);
           pane.note.textContent = words;

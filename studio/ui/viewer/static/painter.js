@@ -25,6 +25,8 @@ export function strideFor([, H, W], { scale }, place) {
   return stride;
 }
 
+const COARSE = 256; // pixels of the shorter side that plain code draws at most while the viewer moves
+
 /** Shaders where a GPU runs them and they suffice (up to four channels); plain code elsewhere and after a lost
     context. */
 export class Painter {
@@ -38,17 +40,24 @@ export class Painter {
     this.isPlain = !this.shaders || isSoftware(this.shaders.gl);
     this.isTogether = true; // false draws each picture by a call of its own
     this.depth = 0; // of together()
+    this.isMoving = false; // in together(): whether the viewer moves
+    this.wasCoarse = false; // whether a picture of the last together() has fewer pixels than it should
   }
 
   /** Draws all pictures that `act` asks for by one call, at its end. What reads one of them before that asks for
-      finish(). */
-  together(act) {
+      finish(). `isMoving`: plain code draws large pictures that say `mayBeCoarse` with fewer pixels, so that a key is
+      answered at once, and `wasCoarse` says to draw again at rest. */
+  together(act, { isMoving = false } = {}) {
+    if (!this.depth) [this.isMoving, this.wasCoarse] = [isMoving, false];
     this.depth++;
     try {
       return act();
     } finally {
       this.depth--;
-      if (!this.depth) this.finish();
+      if (!this.depth) {
+        this.isMoving = false;
+        this.finish();
+      }
     }
   }
 
@@ -58,13 +67,22 @@ export class Painter {
     if (!this.depth) this.plain.finish();
   }
 
+  drawsPlain(channels) {
+    return this.isPlain || this.shaders.lost || channels > 4;
+  }
   draw(channels, how) {
-    const isPlain = this.isPlain || this.shaders.lost || channels > 4;
+    const isPlain = this.drawsPlain(channels);
     how(isPlain ? this.plain : this.shaders);
     if (!this.depth || !this.isTogether) this.finish();
   }
-  picture(canvas, latents, shape, decoder, options) {
-    this.draw(shape[0], (by) => by.picture(canvas, latents, shape, decoder, options));
+  picture(canvas, latents, shape, decoder, { mayBeCoarse = false, ...options } = {}) {
+    let { stride = 1 } = options;
+    if (mayBeCoarse && this.isMoving && this.drawsPlain(shape[0])) {
+      const side = Math.min(shape[1], shape[2]) * decoder.scale;
+      while (side / stride > COARSE && decoder.scale % (stride * 2) === 0) stride *= 2;
+      if (stride > (options.stride ?? 1)) this.wasCoarse = true;
+    }
+    this.draw(shape[0], (by) => by.picture(canvas, latents, shape, decoder, { ...options, stride }));
   }
   tiles(canvas, latents, shape, range) {
     this.draw(shape[0], (by) => by.tiles(canvas, latents, shape, Math.max(range, 1e-6)));

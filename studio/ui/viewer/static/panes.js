@@ -157,7 +157,7 @@ export const panel = {
       }
       if (how === "fast") {
         const gain = state.calm ? gainOf(name, record.evaluations[context.index]) : 1;
-        painter.picture(canvas, latents, record.shape, record.decoder, { gain });
+        painter.picture(canvas, latents, record.shape, record.decoder, { gain, mayBeCoarse: true });
         const isCalm = gain < 0.995 && words === say("how.fast");
         return {
           how,

@@ -20,6 +20,7 @@ import { panelTabs } from "./tabs.js";
 export function viewer({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.words[key], values);
   const REST = 400; // ms without a move before an evaluation that came in eight bits is fetched in full precision
+  const FINER = 150; // ms without a move before large pictures are drawn with all their pixels where no GPU is
   const STAY = 5000; // ms during which the newest run does not replace one that a stage has sent here
   const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
@@ -270,6 +271,7 @@ export function viewer({ element, props, watch, trigger }) {
   const visible = () =>
     panels.filter((panel) => (panel.place === "deeper" ? state.mode === "expert" && panel === front() : run()));
 
+  let [recordHere, indexHere, finerTimer] = [null, -1, null]; // what was drawn last
   function draw() {
     const record = run();
     viewer.dataset.mode = state.mode;
@@ -284,9 +286,14 @@ export function viewer({ element, props, watch, trigger }) {
     const now = record ? record.evaluations[context.index] : null;
     if (record) drawHead(record, now, total);
     drawTabs();
-    context.painter.together(() => {
+    const isMoving = record === recordHere && context.index !== indexHere;
+    [recordHere, indexHere] = [record, context.index];
+    const drawPanels = () => {
       for (const panel of visible()) attempt(panel.name, panel.element, () => panel.draw(now, total));
-    });
+    };
+    context.painter.together(drawPanels, { isMoving });
+    clearTimeout(finerTimer);
+    if (context.painter.wasCoarse) finerTimer = setTimeout(() => isVisible(viewer) && draw(), FINER);
     drawCaptions();
     if (record) {
       remember(context, () => isVisible(viewer));
