@@ -91,6 +91,16 @@ def open_sheet(page: Page) -> None:
     expect(page.locator("dialog[open] .ls-sharing-main")).to_be_visible()
 
 
+def open_drawer(page: Page) -> None:
+    """The drawer of LoRAs with one in use, and a prompt whose tokens are shown."""
+    workspace = page.locator("#text_to_image-workspace")
+    workspace.locator(".ls-helper-open", has_text="LoRA").click()
+    workspace.locator(".ls-card").first.click()
+    expect(workspace.locator(".ls-used input")).to_be_visible()
+    page.locator("#text_to_image-prompt .ls-count").click()
+    expect(page.locator("#text_to_image-prompt .ls-piece").first).to_be_attached()
+
+
 def open_presets(page: Page) -> None:
     """The box of presets with one of them, whose name is being changed, and one more."""
     block = page.locator("#text_to_image-presets")
@@ -141,6 +151,8 @@ def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: 
     open_sheet(page)
     found["a picture's settings"] = violations(page)
     page.keyboard.press("Escape")
+    open_drawer(page)
+    found["drawer"] = violations(page)
     open_presets(page)
     found["presets"] = violations(page)
     page.keyboard.press("Escape")

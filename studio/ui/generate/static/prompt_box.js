@@ -8,7 +8,7 @@ import { marksOf, offersAt } from "./prompt_names.js";
 import { countOf, layerOf, placesIn, whenCounted } from "./prompt_tokens.js";
 import { weigh } from "./prompt_weight.js";
 import { loadStyles, putStyle, stylesOf } from "./styles.js";
-import { loadTags, matchingTags, tagRows, written } from "./tag_file.js";
+import { loadTags, matchingTags, tagIndex, written } from "./tag_file.js";
 
 const FIELDS = '[id$="-prompt"] textarea, [id$="-negative_prompt"] textarea';
 
@@ -18,7 +18,7 @@ const TOKENS_SHOWN = "latent-studio-tokens"; // in localStorage: "on" where the 
 
 /** Tags of the person's own file that go on from a text, for `offersAt`. */
 const tags = (text, most) =>
-  matchingTags(tagRows(), text, most).map((tag) => ({
+  matchingTags(tagIndex(), text, most).map((tag) => ({
     name: tag.name,
     put: written(tag),
     note: tag.count ? tag.count.toLocaleString(document.documentElement.lang || "en") : "",

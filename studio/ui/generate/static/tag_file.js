@@ -9,54 +9,69 @@ const MAX_ROWS = 200_000;
 const [DATABASE, STORE, KEY] = ["latent-studio", "tags", "file"];
 const CHANGED = "ls-tags-changed";
 
-let rows = []; // the most frequent first
+let index = { tags: [], haystack: "", starts: new Uint32Array(0) };
 let fileName = "";
 let loading = null;
 
-/** The tags of a CSV text, the most frequent first: [{name, count, key, aliases}…], `key` being what is searched. Rows
-    without a name are left out, and those beyond MAX_ROWS. Pure. */
+/** The tags of a CSV text, the most frequent first: [{name, count, aliases}…], `aliases` as one text. Rows without a
+    name are left out, and those beyond MAX_ROWS. Pure. */
 export function parseTags(text) {
   const tags = [];
   for (const line of text.split(/\r\n?|\n/)) {
     if (tags.length === MAX_ROWS) break;
-    const fields = [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
-      (match) => match[1]?.replaceAll('""', '"') ?? match[2],
-    );
-    const name = (fields[0] || "").trim();
-    const count = Number(fields[2] || 0);
+    const [first, , third, ...rest] = line[0] === '"' ? quotedFields(line) : line.split(",");
+    const name = (first || "").trim();
+    const count = Number(third || 0);
     // The line of headings has no number where others have one.
     if (!name || name.length > 200 || Number.isNaN(count)) continue;
-    const aliases = (fields[3] || "").split(",").map(keyOf).filter(Boolean);
-    tags.push({ name, count, key: keyOf(name), aliases });
+    tags.push({ name, count, aliases: rest.join(",").replaceAll('"', "") });
   }
   return tags.sort((one, other) => other.count - one.count);
 }
 
-const keyOf = (text) => text.trim().toLowerCase().replaceAll("_", " ");
+const quotedFields = (line) =>
+  [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
+    (match) => match[1]?.replaceAll('""', '"') ?? match[2],
+  );
+
+/** Tags with one text to search, which has a line for each: its name, then its aliases behind tabs. A search through
+    200,000 of them takes a few milliseconds. */
+export function indexOf(tags) {
+  const lines = tags.map(({ name, aliases }) => `\n${name}\t${aliases.replaceAll(",", "\t")}`);
+  const haystack = searched(lines.join(""));
+  const starts = new Uint32Array(tags.length);
+  for (let k = 0, at = -1; k < tags.length; k++) starts[k] = at = haystack.indexOf("\n", at + 1);
+  return { tags, haystack, starts };
+}
+
+const searched = (text) => text.toLowerCase().replaceAll("_", " ");
 
 /** Up to `most` tags that begin with a text, then those with a word or an alias that does. Pure. */
-export function matchingTags(tags, text, most) {
-  const query = keyOf(text);
-  const first = [];
-  for (const tag of tags) {
-    if (first.length === most) return first;
-    if (tag.key.startsWith(query)) first.push(tag);
+export function matchingTags({ tags, haystack, starts }, text, most) {
+  const query = searched(text.trim());
+  const matches = new Set();
+  for (const before of ["\n", " ", "\t"]) {
+    let at = haystack.indexOf(before + query);
+    while (at >= 0 && matches.size < most) {
+      let [low, high] = [0, starts.length]; // the last line that begins at this place or before
+      while (high - low > 1) {
+        const middle = (low + high) >> 1;
+        if (starts[middle] <= at) low = middle;
+        else high = middle;
+      }
+      matches.add(tags[low]);
+      at = haystack.indexOf(before + query, at + 1);
+    }
   }
-  for (const tag of tags) {
-    if (first.length === most) break;
-    const isBegun = tag.key.startsWith(query);
-    if (!isBegun && (tag.key.includes(` ${query}`) || tag.aliases.some((one) => one.startsWith(query))))
-      first.push(tag);
-  }
-  return first;
+  return [...matches];
 }
 
 /** A tag as a prompt has it: blanks for underscores but in short faces such as ^_^, brackets as words. */
 export const written = ({ name }) =>
   (/[a-z0-9]{2}/i.test(name) ? name.replaceAll("_", " ") : name).replace(/[()[\]]/g, "\\$&");
 
-/** The tags of the file; none until it has been read. */
-export const tagRows = () => rows;
+/** The tags of the file, to search; none until it has been read. */
+export const tagIndex = () => index;
 
 const request = (act) =>
   new Promise((resolve, reject) => {
@@ -84,7 +99,7 @@ export function loadTags() {
 }
 
 function set(name, tags) {
-  [fileName, rows] = [name, tags];
+  [fileName, index] = [name, indexOf(tags)];
   window.dispatchEvent(new Event(CHANGED));
 }
 
@@ -99,7 +114,7 @@ export function tagLine(words) {
     note.textContent = text;
   };
   function show() {
-    say(fileName ? fill(words["tags.file"], { name: fileName, count: rows.length }) : words["tags.none"]);
+    say(fileName ? fill(words["tags.file"], { name: fileName, count: index.tags.length }) : words["tags.none"]);
     away.hidden = !fileName;
   }
   async function take(file) {
