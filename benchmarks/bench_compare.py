@@ -17,6 +17,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ STEPS, GUIDANCE = (5, 10, 20, 40), (1, 3, 5, 8)
 BARS = {"cpu": 0.65, "cuda": 0.35}
 
 
-def comparison(checkpoint: str, seed: int) -> Comparison:
+def comparison(checkpoint: str, seed: int, steps: Sequence[int] = STEPS) -> Comparison:
     """The comparison of one round: a prompt that the engine knows from the round before, another seed."""
     return Comparison.parse(
         {
@@ -39,7 +40,7 @@ def comparison(checkpoint: str, seed: int) -> Comparison:
             "checkpoint": checkpoint,
             "seed": seed,
             "x": "num_inference_steps",
-            "x_values": list(STEPS),
+            "x_values": list(steps),
             "y": "guidance_scale",
             "y_values": list(GUIDANCE),
         }

@@ -65,11 +65,11 @@ def bare_seconds(pipe: Any, request: TextToImage, embeds: Any) -> float:
 def pipeline(folder: Path, engine: DiffusionEngine) -> Any:
     """diffusers' own pipeline on the folder, with the scheduler our requests name (DPM++ 2M, Karras)."""
     import torch
-    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+    from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 
     components = engine.components
     assert components is not None
-    pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=components.dtype)
+    pipe = DiffusionPipeline.from_pretrained(folder, dtype=components.dtype)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, use_karras_sigmas=True)
     pipe.set_progress_bar_config(disable=True)
     torch.set_num_threads(native_settings(components)["threads"])

@@ -28,19 +28,19 @@ from studio.engine.engine import DiffusionEngine
 SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim", "unipc", "dpmpp_2m_sde", "lms", "deis")
 
 
-def requests(checkpoint: str, steps: int) -> list[TextToImage]:
-    """Eight different wishes of about the same work."""
+def requests(checkpoint: str, steps: int, visitors: int = len(SCHEDULERS)) -> list[TextToImage]:
+    """As many different wishes of about the same work."""
     return [
         TextToImage(
             prompt=f"a fox in the snow, number {k}",
             checkpoint=checkpoint,
             num_inference_steps=steps - 2 + k % 5,
-            guidance_scale=3.0 + k,
-            scheduler=scheduler,  # type: ignore[arg-type]
+            guidance_scale=3.0 + k % 8,
+            scheduler=SCHEDULERS[k % len(SCHEDULERS)],  # type: ignore[arg-type]
             seed=k,
             preview="fast",
         )
-        for k, scheduler in enumerate(SCHEDULERS)
+        for k in range(visitors)
     ]
 
 

@@ -36,11 +36,16 @@ def loaded_engine(
         raise SystemExit(f"--checkpoint {checkpoint}: no diffusers folder (model_index.json is missing)")
     models = scratch / "models"
     shutil.copytree(checkpoint, models / ("" if as_built_in else "checkpoints") / checkpoint.name)
+    return started_engine(models, checkpoint.name, scratch, device)
+
+
+def started_engine(models: Path, checkpoint: str, scratch: Path, device: str = "auto") -> DiffusionEngine:
+    """An engine on a models folder that has its checkpoint of this name on its device and saves below `scratch`."""
     engine = DiffusionEngine(
         [models],
         Gallery(scratch / "outputs"),
         device=device,
-        preload=checkpoint.name,
+        preload=checkpoint,
         limits=Limits(per_owner=64, unwatched_seconds=None),
         store=JobStore(scratch / "outputs"),
     )
