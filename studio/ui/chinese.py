@@ -570,6 +570,11 @@ CHINESE: Mapping[str, str] = {
     "viewer.cell": "格子 {x}, {y}:  {values}",
     "viewer.decoder": "显示方式",
     "viewer.decoder.fast": "快速解码器",
+    "viewer.decoder.fast.what": "一个按 VAE 拟合的线性映射：立即可见，但不够清晰。",
+    "viewer.decoder.tiny.what": "一个小型解码网络（TAESD），停留在某次计算时才向工作室请求。",
+    "viewer.decoder.vae.what": "模型自己的解码器，停留在某次计算时才向工作室请求。",
+    "viewer.decoder.channels.what": "潜变量本身，每个通道一块，不经过解码器。",
+    "viewer.decoder.cells.what": "每个格子的数有多大：各通道的均方根（RMS）。",
     "viewer.decoder.channels": "通道",
     "viewer.decoder.cells": "每格大小",
     # ---- numbers and schedule

@@ -594,6 +594,11 @@ _ENGLISH: Mapping[str, str] = {
     "viewer.cell": "cell {x}, {y}:  {values}",
     "viewer.decoder": "Shown through",
     **{f"viewer.decoder.{name}": label for name, label in STATE_DECODERS.items()},
+    "viewer.decoder.fast.what": "One linear map, fitted to the VAE: at once, and less sharp.",
+    "viewer.decoder.tiny.what": "A small decoder network (TAESD), asked of the studio once you stay at an evaluation.",
+    "viewer.decoder.vae.what": "The checkpoint's own decoder, asked of the studio once you stay at an evaluation.",
+    "viewer.decoder.channels.what": "The latents themselves, a tile for each channel, without a decoder.",
+    "viewer.decoder.cells.what": "How large the numbers of each cell are: RMS over its channels.",
     # ---- numbers and schedule
     "viewer.number.timestep": "t",
     "viewer.number.sigma": "σ = s / a",

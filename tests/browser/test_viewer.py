@@ -157,6 +157,8 @@ def test_a_newcomer_gets_three_panes_and_sentences_and_an_expert_everything(view
     viewer.get_by_role("button", name="Show everything").click()
     expect(pane.locator(".ls-how")).to_be_visible()
     expect(viewer.locator(".ls-numbers abbr[title]")).to_have_count(9)
+    hows = viewer.locator(".ls-picks-decoder button:visible")
+    assert all(hows.evaluate_all("(all) => all.map((one) => one.title)"))  # "fast decoder" is explained on hover
     # Noise has less contrast and a hue of its own, until somebody wants it as the decoder makes it.
     noise = viewer.locator(".ls-panes .ls-pane").nth(2)
     expect(noise.locator(".ls-how")).to_have_text("fast decoder, contrast × 0.30")

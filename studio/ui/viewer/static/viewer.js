@@ -201,7 +201,13 @@ export function viewer({ element, props, watch, trigger }) {
     const buttons = names.map((name) =>
       h(
         "button",
-        { class: "ls-pick", type: "button", [`data-${key}`]: name, onclick: () => choose(name) },
+        {
+          class: "ls-pick",
+          type: "button",
+          [`data-${key}`]: name,
+          title: props.words[`${word}.${name}.what`] ?? null,
+          onclick: () => choose(name),
+        },
         say(`${word}.${name}`),
       ),
     );
