@@ -18,7 +18,7 @@ PROMPT = "(a fox:1.2, AND __wild__"  # three remarks are made of it
 TERMS = re.compile(
     r"""\([A-Za-z][A-Za-z .-]*\)|English|Latent\ Studio|Small\ World|Hugging\ Face|ControlNet|LoRA|VAE|U-Net|CLIP
     |SHA-256|GAN
-    |Karras|DPM\+\+|2M|Euler|Lanczos|SGM|AYS|SNR|RMS|PCA|log|dB|GB|MB|MiB|GiB|CPU|GPU|RAM|SDXL|SD|TI|CN|TAE|EDM
+    |Karras|DPM\+\+|2M|Euler|CFG|APG|sigma|Lanczos|SGM|AYS|SNR|RMS|PCA|log|dB|GB|MB|MiB|GiB|CPU|GPU|RAM|SDXL|SD|TI|CN|TAE|EDM
     |safetensors|pickle|fp16|sha256|models|PNG|JPEG|WebP|GIF|MP4|HTML|ZIP|CSV|JSON|Ctrl\+Enter|Ctrl|Esc|Home|End
     |x_t|x0|Q|K|V|softmax|std|px|Latent|TAESD|max""",
     re.VERBOSE,

@@ -205,7 +205,7 @@ export function viewer({ element, props, watch, trigger }) {
           class: "ls-pick",
           type: "button",
           [`data-${key}`]: name,
-          title: props.words[`${word}.${name}.what`] ?? null,
+          title: props.words[`how.what.${name}`] ?? null,
           onclick: () => choose(name),
         },
         say(`${word}.${name}`),
