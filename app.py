@@ -452,6 +452,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
     from studio.web import Share, middleware
     from studio.web.access import Access
     from studio.web.board import Board
+    from studio.web.guest_files import forget_files
     from studio.web.guest_view import answered_visitor
     from studio.web.limits import NewVisitors, with_limits
     from studio.web.owner_file import OwnerFile
@@ -499,6 +500,7 @@ def serve(flags: argparse.Namespace, temporary: TemporaryFolder, ending: Ending)
             tunnelled=needs_tunnel,
         ),
         on_over=limits.board.end_share,
+        on_end=partial(forget_files, gallery.outputs_dir),
     )
     room = UploadRoom(temporary.path, access, new_visitors)
     layers = middleware(

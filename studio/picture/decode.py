@@ -52,7 +52,13 @@ _OTHER_FILES = {
     b"PK\3\4": Message("a ZIP file"),
     b"version https://git-lfs": Message("a Git LFS pointer, not the file itself"),
 }
-_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"avif": "AVIF", b"avis": "AVIF"}
+_BRANDS = {
+    b"heic": Message("a HEIC file"),
+    b"heix": Message("a HEIC file"),
+    b"mif1": Message("a HEIF file"),
+    b"avif": Message("an AVIF file"),
+    b"avis": Message("an AVIF file"),
+}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -158,7 +164,7 @@ def _name_of(data: bytes) -> str:
         if start.lower().startswith(magic.lower()):
             return name
     if data[4:8] == b"ftyp":
-        return Message("a {kind} file", kind=_BRANDS.get(data[8:12], Message("video or HEIF")))
+        return _BRANDS.get(data[8:12], Message("a video or HEIF file"))
     if data[:2] == b"\xff\xd8" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return Message("a broken {value} file", value="JPEG" if data[:2] == bytes((0xFF, 0xD8)) else "WebP")
     if data.startswith(chunks.SIGNATURE):

@@ -44,6 +44,7 @@ class FileSettings:
     remarks: list[Remark] = field(default_factory=list)
     checkpoint_hash: str = ""
     wants_tiny_vae: bool = False  # decoded by a tiny autoencoder: `vae_name` may say which
+    vae_hash: str = ""
 
     def add(self, name: str, value: object, key: str) -> None:
         """Take the value of a field; none for nothing."""

@@ -214,7 +214,7 @@ _USUAL = {"NGMS": "0", "NGMS all steps": "True", "Mask mode": "Inpaint masked", 
 
 def settings_of_pairs(pairs: Mapping[str, str]) -> FileSettings:
     """The pairs of an infotext as fields of a request, by the keys of the table's rows."""
-    settings = FileSettings(checkpoint_hash=pairs.get("Model hash", ""))
+    settings = FileSettings(checkpoint_hash=pairs.get("Model hash", ""), vae_hash=pairs.get("VAE hash", ""))
     twice = _hires_scale(pairs)
     names_by_key = {row.a1111: name for name, row in ROWS.items() if row.a1111 and row.a1111 != "Denoising strength"}
     for key, text in pairs.items():

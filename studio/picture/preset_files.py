@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from studio.asked.messages import Message
@@ -40,6 +41,13 @@ class PresetFiles:
             presets = change(self._read(visitor))
             self._write(visitor, presets)
             return presets
+
+    def forget(self, visitors: Iterable[str]) -> None:
+        """Delete the files of visitors who never come back."""
+        with self._lock:
+            for visitor in visitors:
+                with suppress(OSError):
+                    self._path(visitor).unlink(missing_ok=True)
 
     def _path(self, visitor: str | None) -> Path:
         if visitor is None:

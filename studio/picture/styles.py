@@ -12,6 +12,7 @@ import io
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +116,13 @@ class Styles:
             styles = [style for style in self._read(visitor) if style.name != name]
             self._write(visitor, styles)
             return tuple(styles)
+
+    def forget(self, visitors: Iterable[str]) -> None:
+        """Delete the files of visitors who never come back."""
+        with self._lock:
+            for visitor in visitors:
+                with suppress(OSError):
+                    self._path(visitor).unlink(missing_ok=True)
 
     def _path(self, visitor: str | None) -> Path:
         if visitor is None:

@@ -5,6 +5,7 @@ For pictures of this studio and of other programs alike. Plain data: no page, no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,7 @@ def take_over_texts(texts: Mapping[str, str], models: Sequence[Model]) -> TakenO
             return TakenOver(STUDIO, {}, (LeftOut("schema", quoted_value(schema), newer),))
         settings = FileSettings({n: info[n] for n in _OWN if info.get(n) is not None}, {n: n for n in _OWN})
         settings.checkpoint_hash = str(info.get("model_hash") or "")
+        settings.vae_hash = str(info.get("vae_hash") or "")
         if isinstance(info.get("controls"), list):
             settings.leave("controls", len(info["controls"]), PICTURES)  # type: ignore[arg-type]
         settings.add("vae_name", info.get("vae_name") or info.get("vae"), "vae")
@@ -122,7 +124,7 @@ def _fitting(program: str, file_settings: FileSettings, models: Sequence[Model])
             settings[name] = read
     _take_size(file_settings, settings, left_out)
     remarks = [*file_settings.remarks, *_take_checkpoint(file_settings, settings, left_out, models)]
-    _take_vae(file_settings, settings, left_out, models)
+    remarks += _take_vae(file_settings, settings, left_out, models)
     remarks = _take_upscaler(settings, remarks, models)
     _take_finishing_upscaler(file_settings, settings, left_out, models)
     remarks += _take_clip_skip(program, file_settings.keys.get("clip_skip", "Clip skip"), settings, left_out, models)
@@ -213,11 +215,12 @@ def _take_checkpoint(
 
 def _take_vae(
     file_settings: FileSettings, settings: dict[str, object], left_out: list[LeftOut], models: Sequence[Model]
-) -> None:
-    """The VAE that the picture names, if it is here and fits the checkpoint that is taken."""
+) -> list[Remark]:
+    """The VAE that the picture names, if it is here, under this name or with its hash, and fits the checkpoint that is
+    taken. Returns what is to be said of it."""
     name = str(settings.pop("vae_name", "") or "")
     if name in ("", "Automatic", "None") and not file_settings.wants_tiny_vae:
-        return
+        return []
     checkpoint = next((m for m in models if m.kind == "checkpoint" and m.name == settings.get("checkpoint")), None)
     family = checkpoint.facts.family if checkpoint is not None and not checkpoint.built_in else None
     vaes = [model for model in models if model.kind in VAE_KINDS and family in model.lends_vae_to]
@@ -227,13 +230,26 @@ def _take_vae(
         matches = matches if len(matches) == 1 else tiny[:1]  # of the same latents, so that one is as good as another
         if not matches:
             left_out.append(LeftOut("VAE Decoder", TINY_VAE, NO_TINY_VAE))
-            return
-    else:
-        matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
-    if len(matches) == 1:
+            return []
         settings["vae_name"] = matches[0].name
-    else:
-        left_out.append(LeftOut(file_settings.keys.get("vae_name", "VAE"), quoted_value(name), NO_SUCH_VAE))
+        return []
+    matches = _matching_models(name.replace("\\", "/").rpartition("/")[2], vaes)
+    digits = file_settings.vae_hash.strip().lower()
+    has_hash = re.fullmatch(r"[0-9a-f]{8,64}", digits) is not None
+    same = [model for model in vaes if has_hash and model.sha256 and model.sha256.startswith(digits)]
+    if same and not any(model in matches for model in same):
+        settings["vae_name"] = same[0].name
+        return [Remark("vae_renamed", {"name": name, "here": same[0].name})]
+    if len(matches) != 1 and not same:
+        why = Remark("vae_hash", {"hash": digits}) if has_hash else NO_SUCH_VAE
+        left_out.append(LeftOut(file_settings.keys.get("vae_name", "VAE"), quoted_value(name), why))
+        return []
+    here = next((model for model in matches if model in same), matches[0])
+    settings["vae_name"] = here.name
+    if has_hash and here.sha256 and here not in same:
+        hashes = {"hash_here": here.sha256[:10], "hash": digits[:10]}
+        return [Remark("vae_another", {"here": here.name} | hashes)]
+    return []
 
 
 def _take_upscaler(settings: dict[str, object], remarks: Sequence[Remark], models: Sequence[Model]) -> list[Remark]:

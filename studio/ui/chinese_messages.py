@@ -796,7 +796,10 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a side, and at most {} times as long as wide": "最多 {1} 百万像素（JPEG 为 {2} 百万）、每边 {3}、长宽比不超过 "
     "{4} 的图片",
     "a file that begins with {}": "以 {1} 开头的文件",
-    "a {} file": "{1} 文件",
+    "a HEIC file": "HEIC 文件",
+    "a HEIF file": "HEIF 文件",
+    "an AVIF file": "AVIF 文件",
+    "a video or HEIF file": "视频或 HEIF 文件",
     "a broken {} file": "损坏的 {1} 文件",
     "a broken PNG file ({})": "损坏的 PNG 文件（{1}）",
     "a picture of {}x{} pixels": "{1}x{2} 像素的图片",
@@ -815,7 +818,6 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "a broken PNG file": "损坏的 PNG 文件",
     "an empty file": "空文件",
     "a picture of over 89 million pixels": "超过 8900 万像素的图片",
-    "video or HEIF": "视频或 HEIF",
     "Its weights are stored as int8 without "
     "scales ({}), so nobody can tell their values.": "它的权重以没有缩放系数的 int8 存储（{1}），无法得知其数值。",
     "Its weights are stored as {}, which the studio does not read.": "它的权重以 {1} 存储，工作室不支持。",

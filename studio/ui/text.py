@@ -1477,6 +1477,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.vae": "no such VAE is here, or it does not fit the model",
         "why.tiny_vae": "no tiny autoencoder for this model is here; a TAESD is put into models/vae_approx",
         "why.one_vae": "a run encodes and decodes with one VAE here",
+        "why.vae_hash": "no such VAE is here, or it does not fit the model (its hash is {hash})",
         "why.pictures": "its pictures are not in the file",
         "why.other_noise": "noise is drawn on the CPU here, so the same seed gives another picture",
         "why.locked": "the owner of this studio has fixed it at {value}",
@@ -1498,6 +1499,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.second_shape": "Its second pass was {size}; here it has the shape of the first, by the width.",
         "note.no_second_pass": "Its second pass is left out as a whole.",
         "note.checkpoint_renamed": "The checkpoint {name} is called {here} here: its hash is the same.",
+        "note.vae_renamed": "The VAE {name} is called {here} here: its hash is the same.",
+        "note.vae_another": "The VAE {here} here is another file: its hash is {hash_here}, not {hash}.",
         "note.checkpoint_elsewhere": "There is no checkpoint at {name} here; {here} is taken by its name.",
         "note.precision": "The picture was computed in {made}, here the checkpoint is in {here}: details may differ.",
         "note.precision_exact": "The picture was computed in {made}, here the checkpoint is in {here}: Exact is turned"
@@ -1536,6 +1539,7 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "why.vae": "这里没有这个 VAE，或者它不适用于该模型",
         "why.tiny_vae": "这里没有适用于该模型的微型自编码器；请把 TAESD 放进 models/vae_approx",
         "why.one_vae": "这里一次运行用同一个 VAE 编码和解码",
+        "why.vae_hash": "这里没有这个 VAE，或者它不适用于该模型（它的哈希是 {hash}）",
         "why.pictures": "它用到的图片不在文件里",
         "why.other_noise": "这里的噪声在 CPU 上生成，同一种子会得到另一张图",
         "why.locked": "工作室主人把它固定为 {value}",
@@ -1557,6 +1561,8 @@ PICTURE_SETTINGS: Mapping[str, Mapping[str, str]] = {
         "note.second_shape": "它的第二遍是 {size}；这里第二遍与第一遍形状相同，以宽度为准。",
         "note.no_second_pass": "它的第二遍生成全部未采用。",
         "note.checkpoint_renamed": "模型 {name} 在这里叫 {here}：哈希相同。",
+        "note.vae_renamed": "VAE {name} 在这里叫 {here}：哈希相同。",
+        "note.vae_another": "这里的 VAE {here} 是另一个文件：它的哈希是 {hash_here}，而不是 {hash}。",
         "note.checkpoint_elsewhere": "这里没有这个路径的模型 {name}；按名称采用 {here}。",
         "note.precision": "图片以 {made} 计算，这里的模型是 {here}：细节可能不同。",
         "note.precision_exact": "图片以 {made} 计算，这里的模型是 {here}：已打开“精确”；"

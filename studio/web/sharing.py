@@ -69,10 +69,12 @@ class Sharing:
         address: str = "",
         on_ready: Callable[[ShareState], None] = lambda state: None,
         on_over: Callable[[], None] = lambda: None,
+        on_end: Callable[[Iterable[str]], None] = lambda people: None,
     ) -> None:
         """`hosts` are the names that the guard admits. Without `open_tunnel` the links begin with `address`, where
         others reach this server already. `on_ready` is called once for each share, when its link is there or cannot
-        be; `on_over` when its time is over."""
+        be; `on_over` when its time is over; `on_end` with the guests of one that has ended, who never come
+        back."""
         self._access = access
         self._engine = engine
         self._hosts = hosts
@@ -80,6 +82,7 @@ class Sharing:
         self._address = address
         self._on_ready = on_ready
         self._on_over = on_over
+        self._on_end = on_end
         self._lock = threading.RLock()
         self._state = ShareState()
         self._tunnel: Tunnel | None = None
@@ -150,6 +153,7 @@ class Sharing:
             self._state = ShareState(state="failed", reason=reason) if reason else ShareState()
             self._number += 1
         if people:
+            self._on_end(people)
             stopping = threading.Thread(target=lambda: asyncio.run(stop_jobs(self._engine, people)), daemon=True)
             stopping.start()
 

@@ -244,7 +244,7 @@ def test_a_file_over_the_limit_is_refused_unread() -> None:
         (b"  <svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG file"),
         (b"<!doctype html><h1>404</h1>", "an HTML page"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC file"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0", "a AVIF file"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0", "an AVIF file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
         (b"\x89PNG\r\n\x1a\n", "a broken PNG file (the file is cut off)"),
         (b"\xff\xd8\xff\xe0rest", "a broken JPEG file"),

@@ -263,6 +263,37 @@ def test_a_vae_is_taken_where_it_is_here_and_fits(line: str, taken_name: str | N
     assert {one.key: one.why.key for one in found.left_out} == left
 
 
+@pytest.mark.parametrize(
+    ("line", "taken_name", "said"),
+    [
+        ("VAE hash: abcdef0123, VAE: other.safetensors", "soft", ["vae_renamed"]),
+        ("VAE hash: ABCDEF0123, VAE: hard.safetensors", "soft", ["vae_renamed"]),
+        ("VAE hash: abcdef0123, VAE: soft.safetensors", "soft", []),
+        ("VAE hash: 1111111111, VAE: soft.safetensors", "soft", ["vae_another"]),
+        ("VAE hash: , VAE: soft.safetensors", "soft", []),
+    ],
+)
+def test_a_vae_is_found_by_its_hash_where_its_name_differs(line: str, taken_name: str, said: list[str]) -> None:
+    vaes = [
+        replace(checkpoint(name, sha256), facts=ModelFacts(kind="vae"), lends_vae_to=("sd1",))
+        for name, sha256 in (("hard", "22" * 32), ("soft", "abcdef0123" + "0" * 54))
+    ]
+    found = take_over(infotext(f"Steps: 9, Sampler: DDIM, Model: local, {line}"), [checkpoint("local"), *vaes])
+    assert found is not None
+    assert found.settings["vae_name"] == taken_name
+    assert [one.key for one in found.remarks if one.key.startswith("vae")] == said
+    assert not [one for one in found.left_out if "VAE" in one.key]
+
+
+def test_our_own_picture_names_its_vae_by_hash_too() -> None:
+    vae = replace(checkpoint("renamed", "ab" * 32), facts=ModelFacts(kind="vae"), lends_vae_to=("sd1",))
+    info = {"schema": 2, "kind": "text_to_image", "prompt": "x", "checkpoint": "local", "vae_name": "soft",
+            "vae_hash": "ab" * 32}  # fmt: skip
+    found = take_over_texts({"latent-studio": json.dumps(info)}, [checkpoint("local"), vae])
+    assert found is not None
+    assert found.settings["vae_name"] == "renamed"
+
+
 def test_an_upscaler_is_taken_where_it_is_here() -> None:
     upscaler = replace(checkpoint("4x-UltraSharp"), facts=ModelFacts(kind="upscaler"))
     line = "Steps: 9, Sampler: DDIM, Hires upscale: 1.5, Denoising strength: 0.5, Hires upscaler: 4x-UltraSharp"

@@ -153,6 +153,25 @@ def test_the_api_lets_the_owner_choose_a_vae_and_nobody_else(engine: FakeEngine,
     assert engine.models.all[MODELS[4].id].state == "incomplete"
 
 
+def test_the_api_lets_the_owner_merge_and_add_by_link_and_nobody_else(engine: FakeEngine, url: str) -> None:
+    engine.models.reset()
+    owner, guest = (Client(url, auth=login, verbose=False) for login in (OWNER, GUEST))
+    for arguments, name in ((("tiny-test", "bare"), "/merge"), (("https://civitai.com/models/7",), "/add_by_link")):
+        with pytest.raises(AppError, match="Only the owner"):
+            guest.predict(*arguments, api_name=name)
+    assert (engine.models.merges, engine.models.fetched) == ([], [])
+    with pytest.raises(AppError, match="b: 'nothing' is not allowed"):
+        owner.predict("tiny-test", "nothing", api_name="/merge")
+    with pytest.raises(AppError, match=r"weight: 3\.?0? is not allowed"):
+        owner.predict("tiny-test", "bare", weight=3, api_name="/merge")
+    merge = owner.predict("tiny-test", "bare", weight=0.25, name="both", api_name="/merge")
+    assert merge == {"name": "both", "recipe": "0.75(tiny-test) + 0.25(bare)", "state": "running"}
+    with pytest.raises(AppError, match="link: 'x' is not allowed"):
+        owner.predict("x", api_name="/add_by_link")
+    added = owner.predict("https://civitai.com/models/7", api_name="/add_by_link")
+    assert added == {"from": "civitai.com/models/7", "file": "dream.safetensors", "state": "running"}
+
+
 def test_without_a_login_nobody_is_in(url: str) -> None:
     stranger = httpx.Client(base_url=url, timeout=60)
     assert stranger.get("/models-found").status_code == 401

@@ -124,7 +124,7 @@ def test_preset_sizes_are_allowed_and_keep_the_area(aspect: str, native: tuple[i
 
 def test_only_the_endpoints_are_public(demo: gr.Blocks) -> None:
     public = {fn.api_name for fn in demo.fns.values() if fn.api_visibility != "private"}
-    assert public == {*REQUEST_KINDS, "compare", "models", "choose_vae", "picture_settings"}
+    assert public == {*REQUEST_KINDS, "compare", "models", "choose_vae", "merge", "add_by_link", "picture_settings"}
 
 
 def test_the_settings_of_a_picture_are_read_by_a_program(client: Client, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_settings_are_read_from_a_picture_that_cannot_be_opened_here(ann: Visito
     Image.new("RGB", (32, 32)).save(file, "AVIF", exif=exif)
     view = ask(ann, file.getvalue(), [("content-type", "image/avif")])
     assert view["says"]["settings"]["seed"] == "11"
-    assert view["problem"].startswith("image: a AVIF file is not allowed.")
+    assert view["problem"].startswith("image: an AVIF file is not allowed.")
 
 
 def test_a_pasted_text_says_the_same_and_one_without_settings_says_nothing(ann: Visitor) -> None:

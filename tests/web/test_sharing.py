@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from studio.answered.events import JobSummary
 from studio.asked.fields import TextToImage
+from studio.picture.preset_files import PresetFiles
+from studio.picture.styles import Styles
 from studio.ui.text import say
 from studio.web.access import Access
+from studio.web.guest_files import forget_files
 from studio.web.sharing import ShareState, Sharing
 from tests.share_stand_ins import LINK, wait_for
 from tests.web.asgi import Records, Visitor, studio
@@ -45,7 +49,15 @@ class Share:
         self.tunnels: list[Tunnel] = []
         self.told: list[ShareState] = []
         engine: Any = self.records
-        self.sharing = Sharing(self.access, engine, self.hosts, self.open_tunnel, on_ready=self.told.append)
+        self.folder = folder
+        self.sharing = Sharing(
+            self.access,
+            engine,
+            self.hosts,
+            self.open_tunnel,
+            on_ready=self.told.append,
+            on_end=partial(forget_files, folder),
+        )
         self.app = studio(folder, access=self.access, records=self.records, hosts=self.hosts)
 
     def open_tunnel(self) -> Tunnel:
@@ -106,6 +118,21 @@ def test_what_ends_with_a_share(share: Share) -> None:
     assert guest("/", host=HOST).status == 421
     wait_for(lambda: share.records.stopped == ["j"])
     assert len(share.told) == 1
+
+
+def test_a_guests_styles_and_presets_go_with_the_share_and_nobody_elses(share: Share) -> None:
+    shared = share.opened()
+    guest = Visitor(share.app)
+    enter(guest, key_of(shared.guest_link))
+    styles, presets = Styles(share.folder), PresetFiles(share.folder)
+    for visitor in (who(guest), "somebody else", None):
+        styles.save(visitor, "Ink", "ink", "")
+        presets.change(visitor, lambda now: now)
+    share.sharing.end()
+    assert [len(styles.of(one)) for one in (who(guest), "somebody else", None)] == [0, 1, 1]
+    names = sorted(path.name for path in share.folder.glob(".presets/*"))
+    assert len(names) == 1
+    assert (share.folder / "presets.json").exists()
 
 
 def test_a_tunnel_that_cannot_be_had_opens_the_studio_again_and_is_said_once(share: Share) -> None:

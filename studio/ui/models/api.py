@@ -1,6 +1,7 @@
-"""The public endpoints `/models` and `/choose_vae`: what is there, and whose VAE a checkpoint runs with.
+"""The public endpoints `/models`, `/choose_vae`, `/merge` and `/add_by_link`: what is there, whose VAE a checkpoint runs
+with, a new checkpoint of others, and one file of an address.
 
-For gradio_client and compatible programs. Only the owner may use the second, as on the page.
+For gradio_client and compatible programs. Only the owner may use all but the first, as on the page.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from studio.asked.messages import Message, listed
 from studio.answered.engine import Engine, Refused
 from studio.answered.models import Model, NoSuchModel
 from studio.asked.names import best_matches
-from studio.asked.orders import ChooseVae, ModelList
+from studio.asked.orders import AddByLink, ChooseVae, MergeModels, ModelList, ModelOrder
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.ui import session
 from studio.ui.generate.api import telling
@@ -33,18 +34,66 @@ def build(engine: Engine) -> None:
 
     async def choose_vae(checkpoint: str, vae: str = "", request: gr.Request = None) -> dict[str, Any]:
         with telling("choose_vae"):
-            if not session.may_manage(request):
-                raise Refused(say("models.guest"), kind="forbidden")
+            await _order_of_the_owner(request, None)
             everything = (await engine.ask(ModelList())).models
             target = _model_by_name(everything, "checkpoint", checkpoint, lambda m: m.kind == "checkpoint")
             source = _model_by_name(everything, "vae", vae, lambda m: bool(m.lends_vae_to)) if vae else None
-            try:
-                await engine.order(ChooseVae(model_id=target.id, source_id=source.id if source is not None else None))
-            except NoSuchModel as error:
-                raise Refused(str(error)) from error
+            await _order_of_the_owner(
+                request, ChooseVae(model_id=target.id, source_id=source.id if source is not None else None)
+            )
             return {"checkpoint": target.name, "vae": source.name if source is not None else ""}
 
-    for name, endpoint in (("models", list_models), ("choose_vae", choose_vae)):
+    async def merge(
+        a: str,
+        b: str,
+        c: str = "",
+        method: str = "weighted_sum",
+        weight: float = 0.5,
+        precision: str = "first",
+        name: str = "",
+        request: gr.Request = None,
+    ) -> dict[str, Any]:
+        with telling("merge"):
+            await _order_of_the_owner(request, None)
+            everything = (await engine.ask(ModelList())).models
+            models = [
+                _model_by_name(everything, field, value, lambda m: m.kind == "checkpoint")
+                for field, value in (("a", a), ("b", b), ("c", c))
+                if field != "c" or value
+            ]
+            order = MergeModels(
+                model_ids=tuple(model.id for model in models),
+                method=method,  # type: ignore[arg-type]  # whatever it is: the engine names the field
+                weight=weight,
+                precision=precision,  # type: ignore[arg-type]
+                name=name,
+            )
+            await _order_of_the_owner(request, order)
+            newest = (await engine.ask(ModelList())).merges[0]
+            return {"name": newest.name, "recipe": newest.recipe, "state": newest.state}
+
+    async def add_by_link(link: str, sha256: str = "", request: gr.Request = None) -> dict[str, Any]:
+        with telling("add_by_link"):
+            await _order_of_the_owner(request, AddByLink(link=link, sha256=sha256))
+            newest = (await engine.ask(ModelList())).downloads[0]
+            return {"from": newest.repository, "file": newest.files[0], "state": newest.state}
+
+    async def _order_of_the_owner(request: gr.Request, order: ModelOrder | None) -> None:
+        if not session.may_manage(request):
+            raise Refused(say("models.guest"), kind="forbidden")
+        if order is not None:
+            try:
+                await engine.order(order)
+            except NoSuchModel as error:
+                raise Refused(str(error)) from error
+
+    endpoints: tuple[tuple[str, Callable[..., Any]], ...] = (
+        ("models", list_models),
+        ("choose_vae", choose_vae),
+        ("merge", merge),
+        ("add_by_link", add_by_link),
+    )
+    for name, endpoint in endpoints:
         gr.api(endpoint, api_name=name, api_description=say(f"api.{name}"), concurrency_limit=None)
 
 
