@@ -7,10 +7,10 @@ from collections.abc import Mapping
 NEW_MODELS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "api.merge": "Writes a new checkpoint of the checkpoints `a` and `b` (and `c` for add_difference), in the "
-        "background: `method` weighted_sum, a (1 - weight) + b weight, or add_difference, a + (b - c) weight; `precision` "
-        "first, fp16, bf16 or fp32; `name` of the file, or nothing for the recipe. Only the owner may do this.",
-        "api.add_by_link": "Fetches one safetensors file of an https address, or of a model's page on Civitai, into the "
-        "models folder, in the background. `sha256`: what it must have, if you know it. Only the owner may do this.",
+        "background: `method` weighted_sum, a (1 - weight) + b weight, or add_difference, a + (b - c) weight; "
+        "`precision` first, fp16, bf16 or fp32; `name` of the file, or nothing for the recipe. Only the owner may do this.",
+        "api.add_by_link": "Fetches one safetensors file of an https address, or of a model's page on Civitai, into "
+        "the models folder, in the background. `sha256`: what it must have, if you know it. Only the owner may do this.",
         "models.link.title": "Add by link",
         "models.link.what": "One safetensors file of an https address, or of a model's page on Civitai. It is looked "
         "at before it is fetched, compared with the sha256 that Civitai says or that you paste, and put where its "
@@ -48,8 +48,9 @@ NEW_MODELS: Mapping[str, Mapping[str, str]] = {
         "models.merge.stop.of": "Stop merging {name}",
     },
     "zh": {
-        "api.merge": "在后台由检查点 `a` 和 `b`（add_difference 还需 `c`）写出一个新的检查点：`method` 为 weighted_sum，"
-        "即 a (1 - weight) + b weight；或 add_difference，即 a + (b - c) weight。`precision` 为 first、fp16、bf16 或 fp32；"
+        "api.merge": "在后台由检查点 `a` 和 `b`（add_difference 还需 `c`）写出一个新的检查点：`method` 为 "
+        "weighted_sum，即 a (1 - weight) + b weight；或 add_difference，即 a + (b - c) weight。"
+        "`precision` 为 first、fp16、bf16 或 fp32；"
         "`name` 为文件名，留空则用配方。只有主人可以这样做。",
         "api.add_by_link": "在后台把某个 https 网址，或 Civitai 上某个模型页面的一个 safetensors 文件下载到模型文件夹。"
         "`sha256`：它应有的值（如果知道）。只有主人可以这样做。",

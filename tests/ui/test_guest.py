@@ -29,6 +29,9 @@ GIVEN: dict[str, dict[str, object]] = {  # what the page's script sends with eac
     "look": {"repository": "owner/model"},
     "download": {"repository": "owner/model", "files": ["small.safetensors"], "kind": "checkpoint"},
     "cancel": {"id": "d1"},
+    "add_link": {"link": "https://civitai.com/models/7", "sha256": ""},
+    "merge": {"models": [MODELS[1].id, MODELS[4].id], "method": "weighted_sum", "weight": 0.5, "precision": "first"},
+    "stop_merge": {"id": "m1"},
 }
 
 
@@ -95,6 +98,10 @@ def test_the_owners_orders_are_carried_out(engine: FakeEngine, url: str) -> None
     assert models[MODELS[4].id].vae == MODELS[6].id
     assert len(engine.models.now().downloads) == len(engine.models.now().conversions) == 1
     assert owner.order("look")["repository"]["files"]
+    for event in ("add_link", "merge", "stop_merge"):
+        assert owner.order(event)["problem"] == "", event
+    assert engine.models.now().downloads[0].files == ("dream.safetensors",)
+    assert [merge.state for merge in engine.models.now().merges] == ["cancelled"]
 
 
 def test_a_guest_sees_the_models_and_not_what_is_fetched(engine: FakeEngine, url: str) -> None:
