@@ -8,9 +8,11 @@ NEW_MODELS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "api.merge": "Writes a new checkpoint of the checkpoints `a` and `b` (and `c` for add_difference), in the "
         "background: `method` weighted_sum, a (1 - weight) + b weight, or add_difference, a + (b - c) weight; "
-        "`precision` first, fp16, bf16 or fp32; `name` of the file, or nothing for the recipe. Only the owner may do this.",
+        "`precision` first, fp16, bf16 or fp32; `name` of the file, or nothing for the recipe. "
+        "Only the owner may do this.",
         "api.add_by_link": "Fetches one safetensors file of an https address, or of a model's page on Civitai, into "
-        "the models folder, in the background. `sha256`: what it must have, if you know it. Only the owner may do this.",
+        "the models folder, in the background. `sha256`: what it must have, if you know it. "
+        "Only the owner may do this.",
         "models.link.title": "Add by link",
         "models.link.what": "One safetensors file of an https address, or of a model's page on Civitai. It is looked "
         "at before it is fetched, compared with the sha256 that Civitai says or that you paste, and put where its "
