@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from studio.answered.engine import Pace
 from studio.asked import compare
 from studio.asked.axes import AXIS_FIELDS, MAX_CELLS, Axis, AxisField, Value, parse_values, values_text
-from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link
+from studio.asked.compare import Comparison, comparison_from_dict, fields_of_link, outside_the_form
 from studio.asked.fields import NO_FILE, ImageToImage, TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import Suits
@@ -261,6 +261,12 @@ def test_a_comparison_reads_back_equal_from_json_and_from_its_link() -> None:
 FIRST_DEFAULTS = {
     "num_inference_steps": 25, "guidance_scale": 5.0, "scheduler": "dpmpp_2m", "noise_schedule": "automatic",
 }  # fmt: skip
+
+
+def test_what_the_form_does_not_have_is_named() -> None:
+    values = {"prompt": "x", "vae_name": "soft", "scheduler": "euler_a", "eta": 0.5, "num_inference_steps": 4}
+    made = Comparison.parse(values | {"x": "guidance_scale", "x_values": "1, 5"})
+    assert {row.name for row in outside_the_form(made)} == {"vae_name", "eta"}
 
 
 def test_a_link_says_its_version_and_a_newer_one_is_refused() -> None:

@@ -44,6 +44,19 @@ def test_both_encoders_see_the_same_chunks() -> None:
         assert torch.equal(one[~end], other[~end])
 
 
+def test_and_has_the_pooled_embedding_of_each_text_beside_its_row() -> None:
+    xl = components("sdxl")
+    both = encode_prompts(xl, "a fox AND the sea :0.5", "blurry", num_steps=1, guidance_scale=5.0)
+    alone = [encode_prompts(xl, text, "blurry", num_steps=1, guidance_scale=5.0) for text in ("the sea ", "a fox ")]
+    embeds, added = both.at(0)
+    assert (both.rows, both.weights) == (3, (0.5, 1.0))
+    for row, one in enumerate(alone, start=1):
+        own_embeds, own_added = one.at(0)
+        assert torch.equal(embeds[row], own_embeds[1])
+        assert torch.equal(added["text_embeds"][row], own_added["text_embeds"][1])
+    assert torch.equal(added["text_embeds"][0], alone[0].at(0)[1]["text_embeds"][0])
+
+
 def test_two_tokenizers_of_different_words_are_refused(tmp_path: Path) -> None:
     folder = save_folder(tmp_path / "xl", "sdxl", tiny_family("sdxl"))
     file = folder / "tokenizer_2" / "tokenizer.json"

@@ -88,6 +88,18 @@ def test_a_control_changes_the_picture_and_is_told_in_its_file(engine: Diffusion
     assert (pixels(engine, silent) == pixels(engine, plain)).all()
 
 
+def test_and_takes_a_control_in_every_row(engine: DiffusionEngine) -> None:
+    """Two equal texts of half the weight are one text, with the control too."""
+    controls = (control(scale=1.5),)
+    one = pixels(engine, finish(engine, ask(prompt="a fox", controls=controls)))
+    halves = pixels(engine, finish(engine, ask(prompt="a fox :0.5 AND a fox :0.5", controls=controls)))
+    other = pixels(engine, finish(engine, ask(prompt="a fox AND the sea", controls=controls)))
+    plain = pixels(engine, finish(engine, ask(prompt="a fox AND the sea")))
+    assert abs(one.astype(int) - halves).max() <= 1
+    assert (one != other).any()
+    assert (plain != other).any()
+
+
 def test_it_is_listed_as_loaded_and_can_be_let_go(engine: DiffusionEngine) -> None:
     def lines() -> Model:
         return next(model for model in engine.models.listing() if model.name == "lines")

@@ -81,6 +81,18 @@ def test_the_words_of_each_picture_are_said(engine: DiffusionEngine) -> None:
     assert any("__none__" in str(note) for note in last.pictures[0].info["prompt_notes"])  # type: ignore[attr-defined]
 
 
+def test_an_escaped_wildcard_reaches_the_encoder_without_its_backslash(engine: DiffusionEngine) -> None:
+    """ "\\__place__" is the words "__place__": for the picture, for the count of tokens, and in what is said of it."""
+    finish(engine, ask(prompt="x", **SETTINGS))
+    escaped = asyncio.run(engine.ask(Tokens(checkpoint="tiny", text=r"a \__place__ fox")))
+    absent = asyncio.run(engine.ask(Tokens(checkpoint="tiny", text="a __none__ fox")))
+    assert "".join(escaped.pieces).replace("</w>", "").replace(" ", "") == "a__place__fox"
+    assert "".join(absent.pieces).replace("</w>", "").replace(" ", "") == "a__none__fox"
+    assert escaped.notices == ()
+    assert any('"__none__" is read as words' in notice for notice in absent.notices)
+    assert not any("\\" in notice for notice in (*escaped.notices, *absent.notices))
+
+
 def test_a_second_pass_and_a_recording_have_the_words_of_their_picture(engine: DiffusionEngine) -> None:
     request = ask(prompt="a {red|blue} fox", num_images_per_prompt=2, seed=2, hires_scale=1.5, **SETTINGS)
     finished = finish(engine, request)

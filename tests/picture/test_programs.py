@@ -346,6 +346,19 @@ def test_sd_next() -> None:
     assert "App" not in left(found)
 
 
+def test_sd_next_with_a_second_pass_says_the_class_of_its_scheduler_and_that_is_no_schedule() -> None:
+    line = (
+        "a cabin\nSteps: 20, Size: 512x640, Sampler: DPM++ 2M, Scheduler: DPMSolverMultistepScheduler, Seed: 7, "
+        "CFG scale: 6, CLiP-skip: 2, Hires scale: 1.5, Hires strength: 0.4, Hires steps: 10, Parser: Full parser, "
+        "Model: small-world-128, App: SD.Next, Version: 0eb4a98"
+    )
+    found = taken(parameters=line)
+    assert (found.settings["hires_scale"], found.settings["hires_strength"]) == (1.5, 0.4)
+    assert found.settings["scheduler"] == "dpmpp_2m"
+    assert found.settings["noise_schedule"] == "automatic"
+    assert not {"Scheduler", "Parser", "Hires scale", "CLiP-skip"} & set(left(found))
+
+
 DRAW_THINGS = {
     "c": "a cabin & a fox", "uc": "blur", "model": "dream.ckpt", "sampler": "DPM++ 2M Karras", "scale": 7.5,
     "seed": 31, "steps": 24, "size": "512x640", "strength": 1, "seed_mode": "Scale Alike", "lora": [
