@@ -22,7 +22,8 @@ MAX_VALUES_CHARACTERS = 20_000
 
 AxisField = Literal[
     "num_inference_steps", "guidance_scale", "guidance_low", "guidance_high", "guidance_rescale", "guidance_method",
-    "seed", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight", "control_scale", "size", "checkpoint",
+    "seed", "variation_strength", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight", "control_scale",
+    "size", "checkpoint",
 ]  # fmt: skip
 Value = int | float | str
 
@@ -36,6 +37,7 @@ A1111_AXES: Mapping[AxisField, str] = {
     "guidance_rescale": "CFG Rescale phi",
     "guidance_method": "Guidance method",
     "seed": "Seed",
+    "variation_strength": "Var. strength",
     "scheduler": "Sampler",
     "noise_schedule": "Schedule type",
     "strength": "Denoising",
@@ -53,7 +55,14 @@ _WHOLE: Mapping[str, Range] = {
 _NUMBERS: Mapping[str, Range] = {
     **{
         name: RANGES[name]
-        for name in ("guidance_scale", "guidance_low", "guidance_high", "guidance_rescale", "strength")
+        for name in (
+            "guidance_scale",
+            "guidance_low",
+            "guidance_high",
+            "guidance_rescale",
+            "variation_strength",
+            "strength",
+        )
     },
     "lora_weight": Range(low=-4, high=4),  # the prompt's own tags may go further; beyond this pictures only break
     "control_scale": CONTROL_RANGES["scale"],

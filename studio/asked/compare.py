@@ -200,6 +200,16 @@ class Comparison:
         """The same comparison with this seed: every cell starts from the same noise unless the seed is an axis."""
         return dataclasses.replace(self, base=dataclasses.replace(self.base, seed=seed))
 
+    def with_variation_seed(self, seed: int) -> Comparison:
+        """The same comparison on the way to this seed's noise, which all its cells share."""
+        return dataclasses.replace(self, base=dataclasses.replace(self.base, variation_seed=seed))
+
+    @property
+    def lacks_variation_seed(self) -> bool:
+        """Whether its cells go towards another noise that has no seed yet."""
+        varies = any(axis.field == "variation_strength" for axis in self.axes) or self.base.variation_strength > 0
+        return varies and self.base.variation_seed is None
+
     def with_names(self, names: Mapping[str, str], controls: tuple[Control, ...]) -> Comparison:
         """The same comparison with other names for its checkpoints, and these controls, which differ in names alone."""
         base = dataclasses.replace(

@@ -92,11 +92,9 @@ class Making:
     )
     seed: int | None = row("seed", None, a1111="Seed", place="seed")
     variation_strength: float = number(
-        0, 1, 0.0, a1111="Variation seed strength", acts=has_variation, place="variation", is_compared=False, step=0.01
+        0, 1, 0.0, a1111="Variation seed strength", acts=has_variation, place="variation", step=0.01
     )
-    variation_seed: int | None = row(
-        "seed", None, a1111="Variation seed", acts=has_variation, place="variation", is_compared=False
-    )
+    variation_seed: int | None = row("seed", None, a1111="Variation seed", acts=has_variation, place="variation")
     scheduler: SchedulerName | None = row(
         "choice", None, choices=SAMPLERS, suits=True, a1111="Sampler", is_recorded=True, place="more"
     )

@@ -87,6 +87,8 @@ class Intake:
         comparison = comparison_with_locked(comparison, rules)
         if comparison.base.seed is None:  # only now: the rules may have locked it
             comparison = comparison.with_seed(secrets.randbelow(RANDOM_SEEDS))
+        if comparison.lacks_variation_seed:
+            comparison = comparison.with_variation_seed(secrets.randbelow(RANDOM_SEEDS))
         on_axis = [name for name, axis in zip(("x_values", "y_values"), comparison.axes) if axis.field == "checkpoint"]
         field = on_axis[0] if on_axis else "checkpoint"
         pairs = [(cell, self.in_listing(cell, rules, field)) for cell in cells_of(comparison)]

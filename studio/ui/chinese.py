@@ -967,6 +967,7 @@ CHINESE: Mapping[str, str] = {
     "compare.axis.num_inference_steps": "步数",
     "compare.axis.guidance_scale": "引导系数",
     "compare.axis.seed": "种子",
+    "compare.axis.variation_strength": "两个种子之间",
     "compare.axis.scheduler": "采样器",
     "compare.axis.noise_schedule": "噪声调度",
     "compare.axis.strength": "重绘幅度",

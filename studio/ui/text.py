@@ -1009,6 +1009,7 @@ _ENGLISH: Mapping[str, str] = {
     "compare.axis.num_inference_steps": "Steps",
     "compare.axis.guidance_scale": "Guidance",
     "compare.axis.seed": "Seed",
+    "compare.axis.variation_strength": "Between two seeds",
     "compare.axis.scheduler": "Scheduler",
     "compare.axis.noise_schedule": "Noise schedule",
     "compare.axis.strength": "Strength",

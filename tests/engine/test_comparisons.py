@@ -314,3 +314,18 @@ def test_the_pace_is_known_after_a_run(make_engine: EngineFactory) -> None:
     assert 0 < pace.seconds(comparison()) < SECONDS
     assert engine.pace("tiny", 128, 128) == pace
     assert engine.pace("nowhere") is None
+
+
+def test_an_axis_leads_from_one_seed_to_another(engine: DiffusionEngine) -> None:
+    """Its ends are the pictures of the two seeds; without a variation seed all cells are given one."""
+    fields: dict[str, Any] = {"scheduler": "euler", "num_inference_steps": 3, "guidance_scale": 4.0}
+    axis = {"x": "variation_strength", "x_values": "0, 0.5, 1", "y": None, "y_values": ""}
+    cells = ends(run(engine, comparison(**axis, **fields, variation_seed=9, exact=True)))
+    for index, seed in ((0, 5), (2, 9)):
+        request = comparison(x="seed", x_values=str(seed), y=None, y_values="", **fields, exact=True).request(0)
+        assert request is not None
+        assert agree(pixels(engine, cells[index]), pixels(engine, finish(engine, request)))
+    assert not agree(pixels(engine, cells[1]), pixels(engine, cells[0]))
+    drawn = ends(run(engine, comparison(**axis, **fields)))
+    seeds = {event.pictures[0].info["variation_seed"] for event in (drawn[1], drawn[2]) if isinstance(event, Finished)}
+    assert len(seeds) == 1

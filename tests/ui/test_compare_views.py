@@ -155,15 +155,15 @@ def test_a_sheet_says_which_of_its_settings_the_form_does_not_hold() -> None:
     assert opening_sentence(comparison(hires_strength=0.3, hires_upscaler="latent")) == say("compare.opened"), (
         "without a say"
     )
-    twice = comparison(hires_scale=2, hires_strength=0.3, variation_strength=0.25, variation_seed=7)
+    twice = comparison(hires_scale=2, hires_strength=0.3, scheduler="euler_a", eta=0.25, noise_seed_delta=7)
     comparison_of_sheet = sheet.read(sheet.png(twice, {}, {}))
     assert comparison_of_sheet is not None
     remark = opening_sentence(comparison_of_sheet)
     for setting in (
         "Hires fix, Scale: 2;",
         "Hires fix, Strength of the second pass: 0.3",
-        "Variation strength: 0.25",
-        "Variation seed: 7",
+        "Eta: 0.25",
+        "ENSD: 7",
     ):
         assert setting in remark
     assert say("hires_upscaler.label") not in remark, "it is as the form has it"

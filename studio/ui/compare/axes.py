@@ -23,6 +23,7 @@ SUGGESTIONS: Mapping[str, str] = {
     "lora_weight": "0, 0.5, 1",
     "control_scale": "0, 0.5, 1, 1.5",
     "seed": "1-4",
+    "variation_strength": "0, 0.25, 0.5, 0.75, 1",
     "scheduler": "DPM++ 2M, Euler, Euler a, DDIM",
     "noise_schedule": "Normal, Karras, Exponential, Beta",
     "prompt": "",

@@ -114,7 +114,7 @@ def build_fields(engine: Engine) -> tuple[dict[str, gr.components.Component], gr
             elem_id=f"{TAB}-checkpoint",
         )
         components |= w.suited_sliders(engine, TAB, components["checkpoint"], checkpoint)[0]
-        components |= _components("seed") | _components("more")
+        components |= _components("seed") | _components("variation") | _components("more")
         components["seed"].info = say("compare.seed.help")
         # All of them: the scheduler may be an axis.
         components["noise_schedule"].choices = [(choice("noise_schedule", name), name) for name in NOISE_SCHEDULES]
