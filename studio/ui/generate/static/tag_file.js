@@ -6,7 +6,8 @@ import { fill, h } from "../../static/elements.js";
 
 const MAX_BYTES = 20 * 2 ** 20;
 const MAX_ROWS = 200_000;
-const [DATABASE, STORE, KEY] = ["latent-studio", "tags", "file"];
+// A database of its own: in that of stored_picture.js whoever opens it first would leave out the store of the other.
+const [DATABASE, STORE, KEY] = ["latent-studio-tags", "tags", "file"];
 const CHANGED = "ls-tags-changed";
 
 let index = { tags: [], haystack: "", starts: new Uint32Array(0) };
