@@ -155,7 +155,8 @@ def test_a_sheet_says_which_of_its_settings_the_form_does_not_hold() -> None:
     assert opening_sentence(comparison(hires_strength=0.3, hires_upscaler="latent")) == say("compare.opened"), (
         "without a say"
     )
-    twice = comparison(hires_scale=2, hires_strength=0.3, scheduler="euler_a", eta=0.25, noise_seed_delta=7)
+    guided = {"y": "guidance_scale", "y_values": "3", "scheduler": "euler_a"}
+    twice = comparison(**guided, hires_scale=2, hires_strength=0.3, eta=0.25, noise_seed_delta=7)
     comparison_of_sheet = sheet.read(sheet.png(twice, {}, {}))
     assert comparison_of_sheet is not None
     remark = opening_sentence(comparison_of_sheet)
