@@ -59,7 +59,11 @@ def batch_curve(setting: Setting, report: Report) -> None:
         curve: dict[int, dict[str, Any]] = {}
         unet, side = _unet(setting, name)
         for rows in setting.work.rows:
-            seconds = _call_seconds(setting, _call(setting, unet, rows, side))
+            try:
+                seconds = _call_seconds(setting, _call(setting, unet, rows, side))
+            except torch.OutOfMemoryError:
+                report.add(**{f"{name}_too_large": f"{rows} rows"})
+                break
             first = curve[setting.work.rows[0]]["seconds"] if curve else seconds
             curve[rows] = {"seconds": seconds, "row_to_one": ratio(seconds / rows, first / setting.work.rows[0])}
             report.add(**{name: curve})
@@ -116,6 +120,7 @@ def graphs(setting: Setting, report: Report) -> None:
         return
     before, pool = torch.cuda.memory_reserved(setting.device), torch.cuda.graph_pool_handle()
     sizes: dict[int, dict[str, Any]] = {}
+    all_graphs = []  # they stay, so that their memory is counted together
     for rows in GRAPH_ROWS[::-1]:  # the largest first: the others then fit into its memory
         call = _call(setting, unet, rows, side)
         seconds = _call_seconds(setting, call)
@@ -124,6 +129,7 @@ def graphs(setting: Setting, report: Report) -> None:
         with torch.inference_mode(), torch.cuda.graph(graph, pool=pool):
             answer = call()
         setting.synchronize()
+        all_graphs.append((graph, answer))
         recorded = round(time.perf_counter() - begin, 3)
         replay = _call_seconds(setting, graph.replay)
         sizes[rows] = {

@@ -3,6 +3,7 @@
 #
 #     bash benchmarks/gpu_wheels.sh          # before, where there is a network: the packages that the machine lacks
 #     bash benchmarks/on_gpu.sh              # there; further words go to benchmarks.on_gpu, see its --help
+#     bash benchmarks/on_gpu.sh --parts formats compiled graphs decode_beside     # what had no time left
 #
 # The figures are in $OUT/on_gpu.json (without $OUT: on_gpu.json in the work folder), after every part anew.
 set -euo pipefail

@@ -65,6 +65,7 @@ def test_ideas_are_measured_on_the_bare_networks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_part_gives_its_figures_on_a_cpu(tmp_path: Path) -> None:
     command = ["bash", "benchmarks/on_gpu.sh", "--tiny", "--device", "cpu", "--seconds", "3000", "--slower", "10"]
     environment = on_gpu.environment() | {"WORK": str(tmp_path), "PYTHON": sys.executable, "WHEELS": str(tmp_path)}
