@@ -794,7 +794,7 @@ CHINESE: Mapping[str, str] = {
     "viewer.trajectories.guidance": "换一个引导强度",
     "viewer.trajectories.scheduler": "换一个采样器",
     "viewer.trajectories.formula": "x_t ≈ x̄ + u₁ e₁ + u₂ e₂",
-    "viewer.trajectories.distance": "d = √均值((x_t − x′_t)²)",
+    "viewer.trajectories.distance": "d 是 (x_t − x′_t)² 的均值的平方根",
     "viewer.trajectories.formula.words": "e₁、e₂：Σ (x_t − x̄)(x_t − x̄)ᵀ 特征值最大的两个特征向量，"
     "取自所有运行的所有状态；d：两次运行在同一 log-SNR 处的距离。",
     "viewer.trajectories.share": "这个平面包含所有状态 {share} % 的方差。",
