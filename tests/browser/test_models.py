@@ -52,7 +52,7 @@ def test_search_and_filters_narrow_the_list(visitor: Visitor) -> None:
     expect(page.locator(".ls-model-name")).to_have_text(["ink-lines"])
     page.locator(".ls-models-kinds").get_by_role("button", name="Not usable 3").click()
     expect(page.locator(".ls-model-name")).to_have_text(["old-model", "bare", "mystery"])
-    page.locator(".ls-models-kinds").get_by_role("button", name="All 8").click()
+    page.locator(".ls-models-kinds").get_by_role("button", name="All 9").click()
     page.get_by_label("Family").select_option("SDXL")
     expect(page.locator(".ls-model-name")).to_have_text(["dreamland-xl", "ink-lines"])
 

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -264,10 +265,10 @@ def test_a_run_goes_on_with_the_controlnet_that_it_has(
     undisturbed = pixels(own_engine, finish(own_engine, twice))
     real = Executor.second_pass
 
-    def second_pass(executor: Executor, active: ActiveImage) -> Lane | None:
+    def second_pass(executor: Executor, active: ActiveImage, *picture: Any) -> Lane | None:
         if not active.before:
             replace_maps(tmp_path)
-        return real(executor, active)
+        return real(executor, active, *picture)
 
     monkeypatch.setattr(Executor, "second_pass", second_pass)
     assert (pixels(own_engine, finish(own_engine, twice)) == undisturbed).all()
