@@ -16,6 +16,7 @@ from studio.asked.problems import InvalidRequest, Problem, Range, clean_text, on
 from studio.asked.requests import RANGES
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
+from studio.asked.word_swap import WordSwap, read_swap
 from studio.asked.word_weights import WordWeights, read_weights
 
 MAX_POKE = 20.0  # x_t has a standard deviation of about 1
@@ -25,6 +26,7 @@ _WHOLE = {
     "evaluation": Range(low=0, high=999, whole=True),
     "noise_seed": Range(low=0, high=MAX_SEED, whole=True),
     "weights_until": Range(low=1, high=1000, whole=True),
+    "swap_until": Range(low=1, high=1000, whole=True),
 }
 
 
@@ -43,6 +45,9 @@ class Branch:
 
     `word_weights` weighs words of the prompt (`studio.asked.word_weights`), from here up to and not with evaluation
     `weights_until`, or to the end.
+
+    `swap` puts other words in the place of a word of the prompt (`studio.asked.word_swap`), in its layout up to and not
+    with evaluation `swap_until`.
     """
 
     evaluation: int
@@ -55,6 +60,8 @@ class Branch:
     noise_schedule: NoiseScheduleName | None = None
     word_weights: str | None = None
     weights_until: int | None = None
+    swap: str | None = None
+    swap_until: int | None = None
 
     @property
     def weights(self) -> WordWeights | None:
@@ -71,6 +78,23 @@ class Branch:
             expectation = Message("the run's own prompt: its words are weighted")
             raise InvalidRequest(Problem("prompt", quoted_value(self.prompt), expectation))
         return WordWeights(weights=weights, first=self.evaluation, until=until)
+
+    @property
+    def word_swap(self) -> WordSwap | None:
+        """The word that is swapped from here on; None where it says nothing of one. Raises InvalidRequest for a text
+        that is no swap, without its end or before it begins, and beside what it cannot go with."""
+        if self.swap is None and self.swap_until is None:
+            return None
+        word, replacement = read_swap(self.swap or "")
+        if self.swap_until is None or self.swap_until <= self.evaluation:
+            value = Message("nothing") if self.swap_until is None else str(self.swap_until)
+            expectation = Message("whole numbers from {low} to {high}", low=self.evaluation + 1, high=1000)
+            raise InvalidRequest(Problem("swap_until", value, expectation))
+        for name in ("prompt", "word_weights", "scheduler", "noise_schedule"):
+            if (own := getattr(self, name)) is not None:
+                expectation = Message("nothing beside a swap, which keeps the run's own")
+                raise InvalidRequest(Problem(name, quoted_value(own), expectation))
+        return WordSwap(word=word, replacement=replacement, first=self.evaluation, until=self.swap_until)
 
     @property
     def switches_scheduler(self) -> bool:
@@ -108,7 +132,7 @@ class Branch:
                 values[name] = text
                 if text not in _NAMES[name]:
                     problems.append(Problem(name, quoted_value(text), one_of(_NAMES[name])))
-            elif name == "word_weights":
+            elif name in ("word_weights", "swap"):
                 values[name] = clean_text(text)
             elif name in names:
                 values[name] = _number(name, text, problems)
@@ -122,7 +146,7 @@ class Branch:
         if problems:
             raise InvalidRequest(*problems)
         branch = cls(**values)  # type: ignore[arg-type]
-        _ = branch.weights
+        _ = branch.weights, branch.word_swap
         return branch
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from studio.diffusion.attention_edits import CROSS, AttentionEdit, AttentionLayer, heads_of
+from studio.diffusion.attention_edits import CROSS, AttentionEdit, AttentionLayer
 
 _PLACES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
 FINE_PLACES = 32 * 32  # layers of more places take most of the time, and self-attention of them most of the memory
@@ -102,11 +102,12 @@ class RecordMaps(AttentionEdit):
         values: torch.Tensor,
         text: torch.Tensor,
         mask: torch.Tensor | None,
+        weights: torch.Tensor | None,
     ) -> None:
         """See `AttentionEdit.look`."""
         if self._most_places is None or queries.shape[1] <= self._most_places:
-            weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale, _of_row(mask))
-            self.maps.add(shape_of(layer, queries, keys, text), weights.mean(0))
+            maps = weights if weights is not None else _own_weights(layer, queries, keys, mask)
+            self.maps.add(shape_of(layer, queries, keys, text), maps.float().mean(0))
 
 
 class RecordHeads(AttentionEdit):
@@ -135,11 +136,12 @@ class RecordHeads(AttentionEdit):
         values: torch.Tensor,
         text: torch.Tensor,
         mask: torch.Tensor | None,
+        weights: torch.Tensor | None,
     ) -> None:
         """See `AttentionEdit.look`."""
         layer_maps = self.maps.layer = shape_of(layer, queries, keys, text)
-        weights = attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale, _of_row(mask))
-        self.maps.weights = weights.transpose(1, 2).unflatten(2, (layer_maps.height, layer_maps.width))
+        maps = (weights if weights is not None else _own_weights(layer, queries, keys, mask)).float()
+        self.maps.weights = maps.transpose(1, 2).unflatten(2, (layer_maps.height, layer_maps.width))
         self.maps.scale = float(layer.module.scale)
         for which, tensor in zip("qkv", (queries, keys, values)):
             self.maps.rms[which] = float(tensor[0].float().square().mean().sqrt())
@@ -163,15 +165,15 @@ class ReplayMaps(AttentionEdit):
         """See `AttentionEdit.touches`."""
         return layer in self._maps
 
-    def answer(
-        self, layer: AttentionLayer, queries: torch.Tensor, values: torch.Tensor, answer: torch.Tensor
+    def row_maps(
+        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """See `AttentionEdit.answer`. Raises ValueError for maps of another shape than the layer's."""
-        maps = self._maps[layer.name].to(answer)
-        shape = (layer.module.heads, queries.shape[1], values.shape[1])
+        """See `AttentionEdit.row_maps`. Raises ValueError for maps of another shape than the layer's."""
+        maps = self._maps[layer.name].to(queries)
+        shape = (layer.module.heads, queries.shape[1], keys.shape[1])
         if tuple(maps.shape[1:]) != shape:
             raise ValueError(f"{layer.name}: maps of shape {tuple(maps.shape[1:])} are not of its own, {shape}")
-        return (maps @ heads_of(values, layer.module.heads)).transpose(1, 2).flatten(2)
+        return maps.expand(len(queries), -1, -1, -1)
 
 
 def shape_of(layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, text: torch.Tensor) -> LayerShape:
@@ -200,9 +202,12 @@ def attention_weights(
     return (scores if mask is None else scores + mask.float()).softmax(-1)
 
 
-def _of_row(mask: torch.Tensor | None) -> torch.Tensor | None:
-    """The mask of the prompt's row, the last one."""
-    return None if mask is None else mask[0]
+def _own_weights(
+    layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """What the prompt's row, the only one, attends by where no edit says otherwise."""
+    row_mask = None if mask is None else mask[0]
+    return attention_weights(queries[0], keys[0], layer.module.heads, layer.module.scale, row_mask)
 
 
 # ----------------------------------------------------------------------------------------------- tokens to rows

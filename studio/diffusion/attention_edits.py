@@ -67,6 +67,13 @@ class AttentionEdit:
         """What is added to the scores before the softmax, (rows or 1, places, tokens); None for nothing."""
         return None
 
+    def row_maps(
+        self, layer: AttentionLayer, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """What the last of its rows attend by instead of softmax(q k^T * scale + mask): (so many rows, heads, places,
+        tokens), each place a probability over the tokens; None for nothing else. `mask` as in `look`."""
+        return None
+
     def look(
         self,
         layer: AttentionLayer,
@@ -75,9 +82,11 @@ class AttentionEdit:
         values: torch.Tensor,
         text: torch.Tensor,
         mask: torch.Tensor | None,
+        weights: torch.Tensor | None,
     ) -> None:
         """See what the layer attends with. `text` is what keys and values were projected from, `mask` (rows, places,
-        tokens) what the edits together add to the scores."""
+        tokens) what the edits together add to the scores, `weights` (heads, places, tokens) what the last of its rows
+        attends by where an edit has said so."""
 
     def answer(
         self, layer: AttentionLayer, queries: torch.Tensor, values: torch.Tensor, answer: torch.Tensor
@@ -272,16 +281,35 @@ class _EditedLayer:
         assert self._keys is not None
         assert self._values is not None
         queries, keys, values, text, mask = self._queries, self._keys, self._values, self._text, self._mask
+        weights = self._weights_by_row(queries, keys, mask)
+        if weights:
+            answer, heads = answer.clone(), self._layer.module.heads
+            for row, maps in weights.items():
+                attended = maps.to(answer) @ heads_of(values[row : row + 1], heads)[0]  # (heads, places, head_dim)
+                answer[row] = attended.transpose(0, 1).flatten(1)
         for one in self._edits:
             rows = one.rows
             own_mask = None if mask is None else mask[rows]
-            one.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows], own_mask)
+            last_weights = weights.get(rows.stop - 1)
+            one.edit.look(self._layer, queries[rows], keys[rows], values[rows], text[rows], own_mask, last_weights)
             before = answer[rows]
             after = one.edit.answer(self._layer, queries[rows], values[rows], before)
             if after is not before:
                 answer = answer.clone()
                 answer[rows] = after
         return self._layer.module.to_out[0](answer)
+
+    def _weights_by_row(
+        self, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None
+    ) -> dict[int, torch.Tensor]:
+        """What rows attend by (heads, places, tokens) where an edit says so."""
+        weights: dict[int, torch.Tensor] = {}
+        for one in self._edits:
+            rows = one.rows
+            own = one.edit.row_maps(self._layer, queries[rows], keys[rows], None if mask is None else mask[rows])
+            if own is not None:
+                weights |= {rows.stop - len(own) + k: maps for k, maps in enumerate(own)}
+        return weights
 
 
 def grid_of(queries: int, latent_size: tuple[int, int]) -> tuple[int, int]:

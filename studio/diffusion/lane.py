@@ -46,6 +46,7 @@ from studio.diffusion.prompt import Conditioning
 from studio.diffusion.schedule import Schedule, make_schedule
 from studio.diffusion.scheduler_switch import SchedulerSwitch, switched_schedule
 from studio.diffusion.unet_call import UnetCall
+from studio.diffusion.word_layout import RecordedRow
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Lane:
         self._adapters = tuple(adapters)
         self._controls = tuple(controls)
         self._edits = tuple(edits)
+        self.recorded_row: RecordedRow | None = None  # by whose maps a lane of one text attends
         self._dtype = components.dtype
         self._denoiser = DENOISERS[components.family.denoiser]
         self._prediction_type = components.prediction_type
@@ -160,7 +162,12 @@ class Lane:
         """Of its next U-Net call."""
         if self._weights:
             return 1 + len(self._weights)
-        return self._branches if self._is_guided_here else 1
+        return (self._branches if self._is_guided_here else 1) + (self._recorded_row_here is not None)
+
+    @property
+    def _recorded_row_here(self) -> RecordedRow | None:
+        row = self.recorded_row
+        return row if row is not None and row.acts(self.index) else None
 
     @property
     def _is_guided_here(self) -> bool:
@@ -191,11 +198,13 @@ class Lane:
     def call(self) -> UnetCall:
         """The next U-Net call. Asking twice gives the same call."""
         self._model_input = self.schedule.model_input(self.index, self.latents)
-        sample = self._model_input.to(self._dtype)
+        sample, rows = self._model_input.to(self._dtype), self.rows
+        if (row := self._recorded_row_here) is not None:
+            sample = row.sample(self.index, sample, rows - 1)
         if self._extra_input is not None:
-            sample = torch.cat([sample, self._extra_input.to(sample)], dim=1)
+            sample = torch.cat([sample, self._extra_input.to(sample).expand(len(sample), -1, -1, -1)], dim=1)
         embeds, conditions = self._condition()
-        if (rows := self.rows) > 1:
+        if rows > len(sample):
             sample = sample.expand(rows, -1, -1, -1)
         controls = tuple(one for one in self._controls if one.acts(self.index, self.total))
         return UnetCall(
@@ -216,6 +225,8 @@ class Lane:
 
         Raises RuntimeError without a `call` since the last answer.
         """
+        if self._recorded_row_here is not None:
+            model_output = model_output[1:]
         if self._weights:
             conditional = composed(model_output, self._weights)
             outputs = [model_output[:1].float(), conditional] if self._is_guided_here else [conditional]
@@ -268,7 +279,8 @@ class Lane:
 
     def _edits_now(self) -> tuple[AttentionEdit, ...]:
         """The edits that act in the next evaluation."""
-        return tuple(edit for edit in self._edits if edit.acts(self.index))
+        edits = tuple(edit for edit in self._edits if edit.acts(self.index))
+        return edits if (row := self._recorded_row_here) is None else (row.maps, *edits)
 
     def recorded_maps(self) -> AttentionMaps | None:
         """Where the U-Net looked since the last call of this; None for a lane that records no maps."""
@@ -299,9 +311,12 @@ class Lane:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
         if self._alone is not None and not self._is_guided_here:
             embeds, conditions = self._alone.at(step)
-            return embeds, {**conditions, **self._added_alone}
-        embeds, conditions = self.conditioning.at(step)
-        return embeds, {**conditions, **self._added_conditions}
+            conditions = {**conditions, **self._added_alone}
+        else:
+            embeds, conditions = self.conditioning.at(step)
+            conditions = {**conditions, **self._added_conditions}
+        row = self._recorded_row_here
+        return (embeds, conditions) if row is None else row.condition(step, embeds, conditions)
 
 
 @torch.inference_mode()

@@ -15,7 +15,8 @@ from studio.diffusion.lora import AppliedAdapter
 @dataclass(frozen=True)
 class UnetCall:
     """What one lane asks of the U-Net: one row per text, the negative prompt's first; of texts joined by AND
-    the first one's last, so that it is the one whose attention is looked at or edited."""
+    the first one's last, so that it is the one whose attention is looked at or edited. Before them there may be a row
+    of another run (studio.diffusion.word_layout)."""
 
     sample: torch.Tensor  # (branches, C, h, w), model input, in the components' dtype
     timestep: float

@@ -49,7 +49,7 @@ from studio.engine.runs import ActiveImage, ImageConditions, Run, variation_of
 from studio.engine.safety import Safety
 from studio.engine.viewer import recording
 from studio.engine.viewer.branching import leave
-from studio.engine.viewer.steering import word_factors
+from studio.engine.viewer.steering import steer
 from studio.picture.control_maps import control_pictures
 
 logger = logging.getLogger(__name__)
@@ -186,6 +186,7 @@ class Executor:
         """Raises MemoryError when an image of a run will not fit into what a CPU has free."""
         passes = [part.resolved for one in run.images for part in (one, one.second) if part is not None]
         rows = max(one.prompt.rows(self.components.branches(one.guidance_scale)) for one in passes)
+        rows += run.job.fork is not None and run.job.fork.layout is not None
         memory.check(self.components_of(run), self.device, run.resolved.largest, rows)
 
     def rows_that_fit(self, resolved: Resolved) -> int | None:
@@ -281,9 +282,7 @@ class Executor:
         )
         if fork is not None:
             leave(lane, fork, components)
-            if fork.word_weights is not None:
-                table = self.conditioner.token_table(components, conditioning, resolved.steps)
-                lane.add_edits(word_factors(lane, table, fork.word_weights))
+            steer(lane, fork, self.conditioner, components, resolved, adapters)
         return lane
 
     def _controls(self, run: Run, one_pass: Resolved) -> tuple[AppliedControl, ...]:

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 
 from studio.asked.branch import SPACINGS, Branch, BranchNode
 from studio.asked.fields import TextToImage
-from studio.asked.messages import Message
-from studio.asked.problems import InvalidRequest, Problem, one_of
+from studio.asked.messages import Message, listed
+from studio.asked.problems import InvalidRequest, Problem, one_of, quoted_value
 from studio.asked.requests import Request
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, SchedulerName, resolve_noise_schedule
 from studio.asked.upscale import NO_UPSCALER
+from studio.asked.word_swap import WordSwap
 from studio.asked.word_weights import WordWeights
-from studio.engine.recorded_evaluation import RecordedEvaluation
+from studio.engine.recorded_evaluation import Array, RecordedEvaluation
+from studio.engine.word_layouts import WordLayout, check_change
 from studio.picture.framing import Start
 
 if TYPE_CHECKING:
     from studio.diffusion.scheduler_switch import SchedulerSwitch
 
-_NO_FIELDS = ("noise_seed", "poke", "word_weights", "weights_until")  # changes that no field of a request says
+# Changes that no field of a request says.
+_NO_FIELDS = ("noise_seed", "poke", "word_weights", "weights_until", "swap", "swap_until")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class ImageRecipe:
     has_exact_weights: bool = False  # see Job
     words: tuple[tuple[int, tuple[str, ...]], ...] = ()  # of each text of the prompt, until which step it holds
     word_weights: WordWeights | None = None  # those in force at its end
+    layout: WordLayout | None = None  # of another run, whose word was swapped
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
@@ -77,8 +81,9 @@ class ImageRecipe:
 
     @property
     def size_bytes(self) -> int:
-        """The pictures that it began with, as files and decoded."""
-        return self.resolved.request.file_bytes + (self.start.size_bytes if self.start is not None else 0)
+        """The pictures that it began with, as files and decoded, and what it keeps of another run."""
+        kept = self.layout.nbytes if self.layout is not None else 0
+        return self.resolved.request.file_bytes + (self.start.size_bytes if self.start is not None else 0) + kept
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Fork:
     recipe: ImageRecipe
     past: Sequence[RecordedEvaluation]
     evaluation: RecordedEvaluation
+    layout: WordLayout | None = None  # by which it goes on, or had gone on
 
     @property
     def noise_seeds(self) -> dict[int, int]:
@@ -117,8 +123,9 @@ class Fork:
     @property
     def word_weights(self) -> WordWeights | None:
         """The weights of words of the new run: its own, else those of the run that it leaves, whose words it has."""
-        own = self.branch.weights
-        return own if own is not None or self.branch.prompt is not None else self.recipe.word_weights
+        own, branch = self.branch.weights, self.branch
+        has_other_words = branch.prompt is not None or branch.swap is not None
+        return own if own is not None or has_other_words else self.recipe.word_weights
 
     @property
     def weight_facts(self) -> dict[str, object] | None:
@@ -134,6 +141,13 @@ class Fork:
             if word < len(labels)
         ]
         return {"words": words, "first": weights.first, "until": weights.until}
+
+    @property
+    def word_facts(self) -> dict[str, object]:
+        """What a picture's facts say of words that are weighted or swapped (studio.picture.metadata)."""
+        layout = self.layout
+        facts = {"word_weights": self.weight_facts, "word_swap": layout.facts if layout is not None else None}
+        return {name: value for name, value in facts.items() if value is not None}
 
     @property
     def beginning_curve(self) -> tuple[SchedulerName, NoiseScheduleName]:
@@ -167,6 +181,9 @@ class Fork:
         changes |= {"scheduler": scheduler, "noise_schedule": self.branch.noise_schedule or noise_schedule}
         if self.branch.noise_seed is not None and self.branch.evaluation == 0:
             changes["seed"] = self.branch.noise_seed
+        swap = self.branch.word_swap
+        if swap is not None:
+            changes["prompt"] = swap.prompt(self.recipe.resolved.request.prompt)
         if isinstance(self.recipe.resolved.request, TextToImage):
             changes["upscale"] = NO_UPSCALER  # a branch is looked at beside its run, at the size of its record
         return replace(self.recipe.resolved.request, exact=True, **changes)  # type: ignore[arg-type]
@@ -176,7 +193,7 @@ def fork(
     parent: str, image: int, branch: Branch, recipe: ImageRecipe, evaluations: Sequence[RecordedEvaluation]
 ) -> Fork:
     """A fork of a recorded run. Raises InvalidRequest for an evaluation that it has not (yet), a poke of another shape
-    than its latents, a scheduler that cannot go on with it, or weights of words that it has not."""
+    than its latents, a scheduler that cannot go on with it, weights of words that it has not, or as `_layout_of`."""
     if branch.evaluation >= len(evaluations):
         expectation = Message("whole numbers from 0 to {count}", count=len(evaluations) - 1)
         raise InvalidRequest(Problem("evaluation", str(branch.evaluation), expectation))
@@ -192,8 +209,57 @@ def fork(
     if branch.switches_scheduler:
         scheduler = branch.scheduler or recipe.scheduling(branch.evaluation)[0]
         _check_switch(branch, scheduler, evaluations[0].prediction_type)
+    layout = _layout_of(branch, recipe, evaluations)
     past = tuple(evaluations[: branch.evaluation])
-    return Fork(parent, image, branch, recipe, past, evaluations[branch.evaluation])
+    return Fork(parent, image, branch, recipe, past, evaluations[branch.evaluation], layout)
+
+
+def _layout_of(branch: Branch, recipe: ImageRecipe, evaluations: Sequence[RecordedEvaluation]) -> WordLayout | None:
+    """The layout that a branch of a recorded run has: its own, else that of the run, unless its prompt is another.
+
+    Raises InvalidRequest for a word that the run's prompt has not, an end that is not recorded, a prompt of several
+    texts, weights of words that hold there, and for what cannot be changed while an earlier swap's layout holds.
+    """
+    swap, kept = branch.word_swap, recipe.layout
+    if branch.prompt is not None:
+        return None
+    for name in ("swap", "word_weights", "scheduler", "noise_schedule"):
+        if (value := getattr(branch, name)) is not None:
+            check_change(kept, branch.evaluation, name, value)
+    if swap is None:
+        return kept
+    here = evaluations[branch.evaluation : swap.until]
+    problem = _swap_problem(swap, recipe, evaluations)
+    if problem is not None:
+        raise InvalidRequest(problem)
+    return WordLayout(swap, recipe.resolved.request.prompt, tuple(_x_t(one) for one in here))
+
+
+def _swap_problem(swap: WordSwap, recipe: ImageRecipe, evaluations: Sequence[RecordedEvaluation]) -> Problem | None:
+    if recipe.resolved.prompt.is_composed or not recipe.resolved.prompt.is_plain:
+        sentence = Message("a run whose prompt is one text, without AND, [a:b:when] and [a|b]")
+        return Problem("swap", quoted_value(str(swap)), sentence)
+    words = recipe.words_at(evaluations[swap.first].step)
+    prompt = recipe.resolved.request.prompt
+    is_there = swap.label in (word.lower() for word in words)
+    if not is_there or (swap.prompt(prompt) == prompt and swap.replacement.lower() != swap.label):
+        sentence = Message("a word of the prompt: {words}", words=listed(list(dict.fromkeys(words))))
+        return Problem("swap", quoted_value(swap.word), sentence)
+    # Where another scheduler took over later, the run has other noise levels than a branch from before.
+    last = min([len(evaluations), *(k for k in recipe.switches if k > swap.first)])
+    if swap.until > last:
+        sentence = Message("whole numbers from {low} to {high}", low=swap.first + 1, high=last)
+        return Problem("swap_until", str(swap.until), sentence)
+    weights = recipe.word_weights
+    if weights is not None and any(weights.holds(k) for k in range(swap.first, swap.until)):
+        sentence = Message("a run whose words have no weights at these evaluations")
+        return Problem("swap", quoted_value(str(swap)), sentence)
+    return None
+
+
+def _x_t(evaluation: RecordedEvaluation) -> Array:
+    x_t: Array = evaluation.latents / evaluation.latents.dtype.type(evaluation.scale)
+    return x_t
 
 
 def _check_switch(branch: Branch, name: SchedulerName, prediction_type: str) -> None:

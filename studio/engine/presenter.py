@@ -184,7 +184,7 @@ class Presenter:
             versions=self._outside.versions,
             **({"prompt_notes": notes} if notes else {}),
             **self._file_facts(run, image),
-            **({"word_weights": run.job.fork.weight_facts} if run.job.fork and run.job.fork.word_weights else {}),
+            **(run.job.fork.word_facts if run.job.fork else {}),
             **({"threads": sorted(active.threads)} if self._executor.device.is_cpu else {}),
         )
         run.pictures[image] = self._outside.gallery.save(

@@ -16,6 +16,7 @@ from studio.answered.events import Finished, Picture, Preview, Started, Step, St
 from studio.asked.messages import Message
 from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS
+from studio.asked.word_swap import WordSwap
 from studio.checkpoints.own_vae import OwnVae
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.lane import Evaluation, Lane
@@ -75,6 +76,17 @@ def weights_note(facts: Mapping[str, Any]) -> Message:
         return Message("Words are weighted from evaluation {first} on: {words}.", first=first, words=words)
     return Message(
         "Words are weighted from evaluation {first} to {last}: {words}.", first=first, last=facts["until"], words=words
+    )
+
+
+def swap_note(swap: WordSwap) -> Message:
+    """What a picture says of a word that was swapped."""
+    return Message(
+        'From evaluation {first} on "{word}" is "{replacement}", in the former layout up to evaluation {last}.',
+        first=swap.first + 1,
+        word=swap.word,
+        replacement=swap.replacement,
+        last=swap.until,
     )
 
 
@@ -197,6 +209,9 @@ class Run:
         weights = self.job.fork.weight_facts if self.job.fork is not None else None
         if weights is not None:
             notes.append(weights_note(weights))
+        layout = self.job.fork.layout if self.job.fork is not None else None
+        if layout is not None:
+            notes.append(swap_note(layout.swap))
         if len(here.resolved.prompt.subprompts) > 1:
             notes.append(
                 Message(

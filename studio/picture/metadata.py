@@ -19,6 +19,8 @@ facts about the run. These facts are understood here, all of them optional:
     prompt_template        what the prompt was chosen from, where that differs; negative_prompt_template alike
     prompt_notes           sentences about what of the prompts is left out or read otherwise than it may be meant
     word_weights           weights of words in a branch, for whose evaluations (`studio.engine.forks.Fork.weight_facts`)
+    word_swap              `word` that `replacement` took the place of in a branch, at evaluation `first`, in the former
+                           layout up to and not with evaluation `until` (counted from 0)
     dtype                  precision of the U-Net, as torch calls it; older pictures say it where it is not float32
     vae_dtype, text_dtype  of the VAE and of the text encoders, where it is another one
     threads                numbers of CPU threads of its calls; with another number the last bits differ

@@ -966,4 +966,17 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "the run's own prompt: its words are weighted": "这次运行自己的提示词：加权的是其中的词",
     "Words are weighted from evaluation {} on: {}.": "从第 {1} 次计算起对词加权：{2}。",
     "Words are weighted from evaluation {} to {}: {}.": "第 {1} 到第 {2} 次计算对词加权：{3}。",
+    "a word of the prompt, > and words in its place, such as fox>cat; at most {} characters each, without brackets, "
+    "commas, colons, AND and BREAK": "提示词中的一个词、>、以及替换它的词，例如 fox>cat；每边最多 {1} 个字符，"
+    "不含括号、逗号、冒号、AND 和 BREAK",
+    "nothing beside a swap, which keeps the run's own": "换词时不填：换词保留这次运行自己的",
+    "from evaluation {} on (counted from 0): before it the layout of another run is kept": "从第 {1} 次计算起"
+    "（从 0 数）：在此之前保留另一次运行的布局",
+    "a run whose prompt is one text, without AND, [a:b:when] and [a|b]": "提示词只有一段文本的运行，"
+    "不含 AND、[a:b:when] 和 [a|b]",
+    "a word of the prompt: {}": "提示词中的一个词：{1}",
+    "a run whose words have no weights at these evaluations": "在这些计算中词没有权重的运行",
+    "words that leave the others in the chunks of tokens in which they are": "不改变其他词所在词元分块的词",
+    'From evaluation {} on "{}" is "{}", in the former layout up to evaluation {}.': "从第 {1} 次计算起，"
+    "“{2}”换成“{3}”，直到第 {4} 次计算沿用原来的布局。",
 }

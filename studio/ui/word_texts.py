@@ -23,6 +23,15 @@ PROMPT_WORDS: Mapping[str, Mapping[str, str]] = {
         "viewer.weights.weighted": "Predicted x0 with these weights",
         "viewer.weights.change": "Change of the predicted noise",
         "viewer.weights.scale": "RMS per cell, 0 … {high}",
+        "viewer.swap": "Swap a word, keep the layout",
+        "viewer.swap.what": "Another word in the place of one, from this evaluation on (Prompt-to-Prompt). At first "
+        "each place goes on looking where it looked in the recorded run: Q₀ and K₀ are that run's, V is of the new "
+        "words, and A hands what went to the old word to the new one. Then the picture is free: the longer it keeps "
+        "the layout, the less its shapes change.",
+        "viewer.swap.word": "Word to swap",
+        "viewer.swap.replacement": "Word in its place",
+        "viewer.swap.keep": "Keeps the layout for so many evaluations",
+        "viewer.swap.go": "Go on from evaluation {index} with the new word",
         "viewer.effect": "What did this word do?",
         "viewer.effect.what": "The run once more from the same noise with weight 0 for one word, and how far the "
         "picture differs at each evaluation.",
@@ -47,6 +56,8 @@ PROMPT_WORDS: Mapping[str, Mapping[str, str]] = {
         "viewer.lost.mark": "At risk of being lost: see below",
         "viewer.branches.changed.word_weights": "weights {value}",
         "viewer.branches.changed.weights_until": "up to evaluation {value}",
+        "viewer.branches.changed.swap": "swap {value}",
+        "viewer.branches.changed.swap_until": "layout up to {value}",
     },
     "zh": {
         "viewer.tab.weights": "词权重",
@@ -65,6 +76,14 @@ PROMPT_WORDS: Mapping[str, Mapping[str, str]] = {
         "viewer.weights.weighted": "使用这些权重的预测 x0",
         "viewer.weights.change": "预测噪声的变化",
         "viewer.weights.scale": "每格的 RMS，0 … {high}",
+        "viewer.swap": "换一个词，保留布局",
+        "viewer.swap.what": "从这次计算起，用另一个词代替一个词（Prompt-to-Prompt）。开始时，"
+        "每个位置仍然看向它在记录的运行中看的地方：Q₀ 和 K₀ 来自那次运行，V 来自新的词，"
+        "A 把原来给旧词的份额交给新词。之后图像自由变化：保留布局越久，形状变化越少。",
+        "viewer.swap.word": "要换的词",
+        "viewer.swap.replacement": "代替它的词",
+        "viewer.swap.keep": "保留布局的计算次数",
+        "viewer.swap.go": "用新词从第 {index} 次计算继续",
         "viewer.effect": "这个词起了什么作用？",
         "viewer.effect.what": "从同样的噪声再运行一次，其中一个词的权重为 0，并显示每次计算中图像有何不同。",
         "viewer.effect.word": "词",
@@ -88,5 +107,7 @@ PROMPT_WORDS: Mapping[str, Mapping[str, str]] = {
         "viewer.lost.mark": "有丢失的风险：见下方",
         "viewer.branches.changed.word_weights": "词权重 {value}",
         "viewer.branches.changed.weights_until": "直到第 {value} 次计算",
+        "viewer.branches.changed.swap": "换词 {value}",
+        "viewer.branches.changed.swap_until": "布局保留到第 {value} 次",
     },
 }

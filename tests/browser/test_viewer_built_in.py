@@ -199,7 +199,7 @@ def test_a_words_weight_changes_the_noise_at_once_and_the_run_without_it_is_show
     viewer.get_by_role("tab", name="Weights").click()
     panel = viewer.get_by_role("tabpanel", name="Weights")
     at(viewer, 3)
-    expect(panel.get_by_role("slider")).to_have_count(6)
+    expect(panel.locator(".ls-weights").get_by_role("slider")).to_have_count(6)
     expect(panel.get_by_role("button", name="Go on from evaluation 3 with these weights")).to_be_disabled()
     assert asked == []
     panel.get_by_label("Weight of “apple”").fill("0")
@@ -218,6 +218,22 @@ def test_a_words_weight_changes_the_noise_at_once_and_the_run_without_it_is_show
     assert changed == {"word_weights": "2:0", "weights_until": 10}
     viewer.get_by_role("tab", name="Branches").click()
     expect(viewer.locator(".ls-tree")).to_contain_text("weights apple 0, up to evaluation 10")
+    # Another word in the place of one, where these weights hold no more.
+    viewer.get_by_role("tab", name="Weights").click()
+    at(viewer, 20)
+    swap = panel.get_by_role("button", name="Go on from evaluation 20 with the new word")
+    expect(swap).to_be_disabled()
+    panel.get_by_label("Word to swap").select_option("apple")
+    panel.get_by_label("Word in its place").fill("house")
+    panel.get_by_label("Keeps the layout for so many evaluations").fill("3")
+    swap.click()
+    expect(viewer.locator(".ls-where")).to_have_text("Evaluation 25 of 25", timeout=240_000)
+    assert viewer.evaluate(f"() => {{ {RECORD} return record.run.branch.changed; }}") == {
+        "swap": "apple>house",
+        "swap_until": 22,
+    }
+    viewer.get_by_role("tab", name="Branches").click()
+    expect(viewer.locator(".ls-tree")).to_contain_text("swap apple → house, layout up to 22")
 
 
 def test_schedules_are_compared_before_anything_is_run(visitor: Visitor, url: str) -> None:  # noqa: F811

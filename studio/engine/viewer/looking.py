@@ -35,6 +35,7 @@ from studio.engine.viewer.inquiries import Denoise, Inquiry, Slices
 from studio.engine.viewer.measures import guided_output, model_input
 from studio.engine.viewer.recording import on_cpu, rows_at
 from studio.engine.viewer.steering import word_factors
+from studio.engine.word_layouts import check_change
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -172,6 +173,7 @@ def _weighted(
     """The recorded call with other weights of words. They stand in place of those that the run had there."""
     weights = WordWeights(weights=read_weights(question.word_weights), first=question.evaluation)
     weights.check(fork.recipe.words_at(fork.evaluation.step))
+    check_change(fork.layout, question.evaluation, "word_weights", question.word_weights)
     lane = lane_of(fork)
     with tokenizer_lock:
         table = token_table(components, lane.conditioning.prompt, fork.recipe.resolved.steps)

@@ -134,6 +134,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
         run.job.has_exact_weights,
         words,
         fork.word_weights,
+        fork.layout,
     )
 
 

@@ -168,6 +168,7 @@ export const panel = {
       const labels = {
         scheduler: (value) => props.schedulers[value]?.label || value,
         noise_schedule: (value) => props.noise_schedules[value] || value,
+        swap: (value) => value.replace(">", " → "),
         word_weights: (value) => {
           const { record } = context;
           if (node.prompt !== record.run.prompt || !record.run.tokens) return value;

@@ -1,11 +1,12 @@
 /* Panel: a weight for each word of the prompt. The recorded U-Net call is made once more with these weights, which shows
-   at once what changes in its noise; a branch goes on with them. Below: what one word did in the whole run. */
+   at once what changes in its noise; a branch goes on with them. Below: another word in the place of one, and what one word did in the whole run. */
 
 import { ask } from "./ask.js";
 import { number } from "./chart.js";
 import { rmsOfCells } from "./measures.js";
 import { weightsText, wordsOf } from "./prompt_words.js";
 import { pictureOf, wordEffect, wordPane } from "./word_effect.js";
+import { wordSwap } from "./word_swap.js";
 
 export const panel = {
   name: "weights",
@@ -33,6 +34,7 @@ export const panel = {
     const weighted = wordPane(h, "x0", say("weights.weighted"), "weighted");
     const change = wordPane(h, "guidance", say("weights.change"), "change");
     const panes = h("div", { class: "ls-row-of ls-three" }, recorded.figure, weighted.figure, change.figure);
+    const swap = wordSwap(context);
     const effect = wordEffect(context);
     const element = h(
       "section",
@@ -43,6 +45,7 @@ export const panel = {
       h("div", { class: "ls-weights-go" }, h("label", {}, say("weights.until"), until), go, reset),
       status,
       panes,
+      swap.element,
       effect.element,
     );
 
@@ -148,6 +151,7 @@ export const panel = {
           context.painter.heat(change.canvas, cells, [H, W], high);
           change.note.textContent = say("weights.scale", { high: number(high, 3) });
         }
+        swap.draw(words);
         effect.draw(words);
       },
     };
