@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from tests.browser.conftest import ready
 from tests.browser.test_built_in_model import MODEL
@@ -57,7 +58,8 @@ def test_a_run_that_was_cut_off_is_named_with_its_settings_and_run_again(
     here.process.wait(60)
 
     studio_at()
-    page.reload()
+    with suppress(Error):  # the page may be loading itself anew: it has seen that the studio is back
+        page.reload()
     ready(page)
     expect(stage(page)).to_have_attribute("data-state", "interrupted")
     expect(stage(page).locator(".ls-message")).to_contain_text("ended while this run was made")

@@ -39,8 +39,7 @@ function colours(drawing) {
 }
 
 async function open(tab) {
-  const button = () =>
-    all("#tabs [role=tab]").find((one) => one.textContent.trim() === tab);
+  const button = () => all("#tabs [role=tab]").find((one) => one.textContent.trim() === tab);
   (await until(`the tab ${tab}`, button)).click();
 }
 
@@ -86,7 +85,9 @@ async function viewerPanels(facts) {
     tab.click();
     const room = find(`#ls-tab-panel-${name}`);
     const content = () =>
-      all("canvas, svg, .ls-box, .ls-token, .ls-pick, a.ls-export", room).filter((one) => one.getClientRects().length);
+      all("canvas, svg, .ls-box, .ls-token, .ls-pick, .ls-weight-line, a.ls-export", room).filter(
+        (one) => one.getClientRects().length,
+      );
     await until(
       `the panel ${name}`,
       () => content().length > 0 && all("[role=status]", room).every((one) => !/…$/.test(one.textContent.trim())),
