@@ -31,7 +31,7 @@ from studio.asked import orders
 from studio.asked.branch import BranchNode
 from studio.asked.compare import Comparison
 from studio.asked.messages import Message
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.asked.upscale import Upscale
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from studio.asked import requests
-from studio.asked.fields import RESIZE_MODES, ImageToImage, ResizeModeName, TextToImage
+from studio.asked.few_steps import PART_LABELS, FewSteps, FewStepsFromPicture, FewStepsOfMap, FewStepsUnderMask
+from studio.asked.fields import RESIZE_MODES, ResizeModeName
 from studio.asked.messages import Message
 from studio.asked.problems import (
     MAX_IMAGE_BYTES,
@@ -23,6 +24,7 @@ from studio.asked.problems import (
     short_name,
 )
 from studio.asked.quantities import QUANTITIES
+from studio.asked.question import TEXTS, Question
 from studio.asked.rows import MAX_PROMPT_CHARACTERS, MAX_SEED
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, NoiseScheduleName, SchedulerName
 from studio.asked.word_weights import read_weights
@@ -41,7 +43,6 @@ RANGES: Mapping[str, Range] = {
     "steps": Range(low=1, high=8, whole=True),  # of a figure, not of a picture that is kept
     "guidance_scale": requests.RANGES["guidance_scale"],
 }
-_TEXTS = ("caption", "wrong_caption", "prompt")
 DECODABLE: Mapping[str, str] = {name: one.label for name, one in QUANTITIES.items() if one.kind == "state"}
 DECODERS: Mapping[str, str] = {"vae": "VAE", "tiny": "Tiny decoder"}
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -50,26 +51,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "resize_mode": RESIZE_MODES,
     "quantity": DECODABLE,
     "decoder": DECODERS,
+    "part": PART_LABELS,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Something about a checkpoint, which must be the loaded one. Questions that `needs_image` come with the bytes of a
-    PNG, JPEG, WebP or GIF file. `models`: ids of the embeddings that its text may name; None: all. It is the studio's
-    to say, not the visitor's."""
-
-    name: ClassVar[str]
-    needs_image: ClassVar[bool] = False
-
-    checkpoint: str
-    image: bytes = b""
-    models: tuple[str, ...] | None = None
-
-    @property
-    def texts(self) -> Mapping[str, str]:
-        """What it has of a visitor's own words, by field."""
-        return {name: getattr(self, name) for name in _TEXTS if hasattr(self, name)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,49 +161,6 @@ class Embeddings(Question):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewSteps(Question):
-    """The picture that a run of so few steps ends with, from the noise of this seed. It is not kept."""
-
-    name: ClassVar[str] = "few-steps"
-
-    prompt: str = ""
-    steps: int = 1
-    guidance_scale: float = 5.0
-    scheduler: SchedulerName = "dpmpp_2m"
-    noise_schedule: NoiseScheduleName = "automatic"
-    seed: int = 0
-
-    @property
-    def num_inference_steps(self) -> int:
-        """As the questions about schedules call it."""
-        return self.steps
-
-    @property
-    def request(self) -> TextToImage | ImageToImage:
-        """The run whose picture this is."""
-        return TextToImage(**self._values())
-
-    def _values(self) -> dict[str, Any]:
-        names = ("prompt", "checkpoint", "guidance_scale", "scheduler", "noise_schedule", "seed", "num_inference_steps")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FewStepsFromPicture(FewSteps):
-    """The same from a picture with the noise that belongs to a strength: int(steps * strength) steps are run."""
-
-    name: ClassVar[str] = "few-steps-from-picture"
-    needs_image: ClassVar[bool] = True
-
-    strength: float = 0.6
-
-    @property
-    def request(self) -> ImageToImage:
-        """The run whose picture this is."""
-        return ImageToImage(**self._values(), image=self.image, strength=self.strength)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plane(Question):
     """Points of a plane on their way from noise to data whose best prediction is known. Answered without a model."""
 
@@ -296,6 +236,8 @@ QUESTION_KINDS: Mapping[str, type[Question]] = {
         Embeddings,
         FewSteps,
         FewStepsFromPicture,
+        FewStepsUnderMask,
+        FewStepsOfMap,
         Plane,
         DecodeQuantity,
         SelfAttention,
@@ -353,7 +295,7 @@ def _value(name: str, text: str, problems: list[Problem]) -> object:
         if number is None or len(text) > 30 or not limits.holds(number):
             problems.append(Problem(name, quoted_value(text), limits.describe()))
         return number
-    if name in _TEXTS:
+    if name in TEXTS:
         if len(text) > MAX_PROMPT_CHARACTERS:
             allowed_text = Message("text of at most {most} characters", most=f"{MAX_PROMPT_CHARACTERS:,}")
             problems.append(

@@ -16,7 +16,8 @@ from studio.asked.messages import Message
 from studio.asked.orders import Tokens
 from studio.asked.problems import InvalidRequest, Problem, clean_text, quoted_value
 from studio.asked.prompt import parse_prompt
-from studio.asked.questions import LookAgain, NoisedStart, Plane, Question, ScheduleCurves, StepCost
+from studio.asked.question import Question
+from studio.asked.questions import LookAgain, NoisedStart, Plane, ScheduleCurves, StepCost
 from studio.asked.rows import MAX_PROMPT_CHARACTERS
 from studio.asked.template import NoWildcards, resolve_template, template_notices
 from studio.checkpoints.catalog import Catalog

@@ -30,7 +30,7 @@ from studio.asked.branch import Branch, BranchNode
 from studio.asked.compare import Comparison
 from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Tokens
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.asked.requests import Request
 from studio.asked.upscale import Upscale
 from studio.checkpoints.catalog import BUILT_IN

@@ -11,7 +11,7 @@ from studio.answered.events import JobSummary
 from studio.answered.models import Checkpoint
 from studio.asked import orders
 from studio.asked.problems import InvalidRequest
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.asked.upscale import Upscale
 from studio.engine.engine import DiffusionEngine
 

@@ -31,6 +31,13 @@ def answer_one_slice(inquiries: Inquiries, executor: Executor, tokenizer_lock: A
             assert inquiry.fork is not None
             components = executor.components_at(inquiry.fork)
             return looking.slices(inquiry, components, executor.lane_at, executor.denoise, tokenizer_lock)
-        return answers.slices(inquiry, components, executor.denoise, tokenizer_lock, executor.device.synchronize)
+        return answers.slices(
+            inquiry,
+            components,
+            executor.denoise,
+            tokenizer_lock,
+            executor.device.synchronize,
+            lambda name: executor.conditioner.extras.controlnet(components, name),
+        )
 
     return inquiries.work(begin, lambda error: failures.refusal(error, executor.device))

@@ -11,11 +11,12 @@ from typing import Any, cast
 from studio.answered.engine import Engine, EngineStatus, Refused
 from studio.answered.models import Checkpoint
 from studio.asked import orders
+from studio.asked.few_steps import FewSteps, FewStepsOfMap
 from studio.asked.guest_rules import Rules, check_text, with_locked
 from studio.asked.messages import Message
 from studio.asked.orders import Allowance, Quota, Submission
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
-from studio.asked.questions import FewSteps, Question
+from studio.asked.question import Question
 from studio.asked.upscale import Upscale
 from studio.ui.text import say
 from studio.web import guest_view
@@ -152,6 +153,11 @@ class LimitedEngine:
         self._check_not_frozen()
         if rules.safety_checker:  # nothing is shown that it has not looked at
             raise Refused(Message("The owner of this studio has the safety checker on, which looks at runs only."))
+        if isinstance(question, FewStepsOfMap) and rules.models is not None:
+            offered = guest_view.checkpoints(self._engine.catalog(), rules.models)
+            if not any(question.control in one.controlnets for one in offered if one.name == question.checkpoint):
+                expectation = Message("the name of an installed ControlNet")
+                raise InvalidRequest(Problem("control", quoted_value(question.control), expectation))
         with_locked(question.request, rules)
 
     async def order(self, order: orders.ModelOrder) -> None:

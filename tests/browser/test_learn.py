@@ -21,11 +21,12 @@ FIGURES = {
     "unet": ".ls-viewer button",
     "latent": ".ls-learn-bar[data-space=pixels] b:text-matches('57 billion')",
     "vae": ".ls-panel canvas",
-    "training": ".ls-loss polyline",  # without a click
+    "training": ".ls-learn-three [data-objective=text]:text-matches('^0')",  # the loss is measured without a click
     "words": ".ls-learn-without img >> nth=1",
     "guidance": "canvas[data-guidance=what_if]",
-    "others": ".ls-learn-steps img >> nth=3",
+    "others": ".ls-learn-steps img >> nth=6",  # four strengths, a mask, with and without a map
     "plane": "svg[data-path=flow] .ls-plane-point >> nth=119",
+    "whole": ".ls-learn-part .ls-note:text-matches('parameters; [0-9]')",
 }
 
 
@@ -41,19 +42,32 @@ def test_each_chapter_lights_its_parts_and_shows_its_figure_and_a_run_of_ones_ow
         page.locator(f".ls-learn-number[data-chapter={name}]").click()
         chapter = page.locator(f".ls-learn-chapter[data-chapter={name}]")
         expect(chapter.locator(figure).first).to_be_visible(timeout=30_000)
-        expect(page.locator(".ls-machine [data-part].ls-lit").first).to_be_visible()
-        if name in ("forward", "words", "plane"):  # those with controls of their own
+        expect(page.locator(".ls-machine:visible [data-part].ls-lit").first).to_be_visible()
+        if name == "training":
+            expect(chapter.locator(".ls-loss polyline").first).to_be_visible()
+            chapter.get_by_role("button", name="It is B").click()
+            expect(chapter.get_by_text("The network’s guess is nearest to")).to_be_visible()
+            expect(chapter.get_by_role("img", name="The network’s guess")).to_be_visible()
+        if name == "whole":
+            parts = chapter.locator(".ls-machine [data-part]")
+            for k in range(parts.count()):
+                parts.nth(k).focus()
+                page.keyboard.press("Enter")
+                part = parts.nth(k).get_attribute("data-part")
+                expect(chapter.locator(".ls-learn-part")).to_have_attribute("data-part", str(part))
+        if name in ("forward", "training", "words", "others", "plane"):  # those with controls of their own
             assert Axe().run(page, context=".ls-learn").response["violations"] == [], name
         for line in chapter.locator(".ls-learn-tasks p").all_inner_texts():
             assert line.startswith(("Try ", "Question ")), line
-    parts = page.locator(".ls-machine [data-part]")
+    chapter.get_by_role("button", name="Its chapter").click()
+    parts = page.locator(".ls-learn > .ls-machine [data-part]")
     opened = set()
     for k in range(parts.count()):
         parts.nth(k).focus()
         page.keyboard.press("Enter")
         opened.add(page.locator(".ls-learn-chapter").get_attribute("data-chapter"))
-    assert opened == set(FIGURES) - {"plane"}
-    expect(page.locator(".ls-machine")).to_contain_text("4×16×16")  # of the loaded model
+    assert opened == set(FIGURES) - {"plane", "whole"}
+    expect(page.locator(".ls-learn > .ls-machine")).to_contain_text("4×16×16")  # of the loaded model
 
     page.locator(".ls-learn-number[data-chapter=latent]").click()
     page.locator(".ls-learn").get_by_role("button", name="See it in the noise viewer").click()

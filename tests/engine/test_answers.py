@@ -15,9 +15,10 @@ from safetensors.numpy import load
 
 from studio.answered.engine import Answer, Refused
 from studio.answered.events import Finished
-from studio.asked.fields import ImageToImage
+from studio.asked.fields import ImageToImage, Inpaint
 from studio.asked.problems import InvalidRequest
-from studio.asked.questions import Question, parse
+from studio.asked.question import Question
+from studio.asked.questions import parse
 from studio.asked.schedulers import SCHEDULERS
 from studio.engine.engine import DiffusionEngine
 from studio.engine.viewer.inquiries import WAITING_OF_ONE, Inquiries, Inquiry, Slices
@@ -127,6 +128,18 @@ def test_a_figure_of_few_steps_is_the_picture_of_the_run_with_these_fields(loade
     made = finish(loaded, from_picture)
     answer = inquire(loaded, "few-steps-from-picture", png(), steps=4, strength=0.5, **fields)
     assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(loaded, made)).all()
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (16, 16, 48, 48))
+    encoded = io.BytesIO()
+    mask.save(encoded, "PNG")
+    under_mask = Inpaint(
+        checkpoint="tiny", num_inference_steps=3, exact=True, image=png(), mask=encoded.getvalue(), **fields
+    )
+    made = finish(loaded, under_mask)
+    answer = inquire(loaded, "few-steps-under-mask", png(), steps=3, part="middle", **fields)
+    assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(loaded, made)).all()
+    with pytest.raises(InvalidRequest, match="part"):
+        inquire(loaded, "few-steps-under-mask", png(), part="corner")
     with pytest.raises(Refused, match="LoRA"):
         inquire(loaded, "few-steps", prompt="a fox <lora:line:1>")
     with pytest.raises(InvalidRequest, match="steps"):

@@ -89,6 +89,15 @@ def test_a_control_changes_the_picture_and_is_told_in_its_file(engine: Diffusion
     assert (pixels(engine, silent) == pixels(engine, plain)).all()
 
 
+def test_a_figure_of_few_steps_obeys_a_map_as_a_run_does(engine: DiffusionEngine) -> None:
+    fields = {"prompt": "a fox", "guidance_scale": 3.5, "seed": 7, "scheduler": "dpmpp_2m"}
+    made = finish(engine, ask(num_inference_steps=2, exact=True, controls=(control("maps"),), **fields))
+    answer = inquire(engine, "few-steps-of-map", png(1), steps=2, control="maps", **fields)
+    assert (np.asarray(Image.open(io.BytesIO(answer.content))) == pixels(engine, made)).all()
+    with pytest.raises(InvalidRequest, match="control"):
+        inquire(engine, "few-steps-of-map", png(1), control="absent")
+
+
 def test_and_takes_a_control_in_every_row(engine: DiffusionEngine) -> None:
     """Two equal texts of half the weight are one text, with the control too."""
     controls = (control(scale=1.5),)

@@ -20,7 +20,7 @@ from studio.asked.branch import BranchNode
 from studio.asked.compare import Comparison
 from studio.asked.fields import ImageToImage
 from studio.asked.problems import InvalidRequest, Problem
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.asked.requests import Request
 from studio.asked.resolved import with_suitable_values
 from studio.asked.upscale import Upscale

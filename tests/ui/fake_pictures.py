@@ -22,7 +22,8 @@ from studio.answered.engine import Answer, Refused
 from studio.answered.events import Failed, FailureKind, Finished, Picture, Preview, Started, Step, Stopped
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.prompt import parse_prompt
-from studio.asked.questions import DecodedStart, NoisedStart, Question
+from studio.asked.question import Question
+from studio.asked.questions import DecodedStart, NoisedStart
 from studio.asked.resolved import resolve
 from studio.asked.schedulers import evaluations
 from studio.asked.upscale import Upscale

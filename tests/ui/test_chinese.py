@@ -29,7 +29,7 @@ PAIRS = [(key, first[key], second[key]) for first, second in COLUMNS.values() fo
 # Words that are the same in both languages: names, symbols of the papers, units, keys of the keyboard.
 TERMS = re.compile(
     r"Latent Studio|English|中文|Ctrl\+Enter|Esc|ControlNet|LoRA|VAE|U-Net|TAE|TI|CN|SHA-256|EDM|epsilon|safetensors"
-    r"|GAN|pickle|Lanczos|Normal|Karras|Exponential|Beta|SGM uniform|Simple|AYS|SNR|log-SNR|RMS|PSNR|dB|ms|log₁₀"
+    r"|L?DM|GAN|pickle|Lanczos|Normal|Karras|Exponential|Beta|SGM uniform|Simple|AYS|SNR|log-SNR|RMS|PSNR|dB|ms|log₁₀"
     r"|CFG|APG(?: eta)?|Polyexponential|KL Optimal|Turbo|ComfyUI|Eta|ENSD|Sigma (?:churn|tmin|tmax|noise)"
 )
 EXAMPLES = {"viewer.loss.wrong.example", "learn.begin.example"}  # prompts, which the text encoders read in English

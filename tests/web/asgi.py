@@ -28,7 +28,7 @@ from studio.asked.orders import (
     SubmitRun,
     Work,
 )
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.picture.gallery import Gallery
 from studio.web import middleware
 from studio.web.access import Access

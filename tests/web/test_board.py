@@ -14,11 +14,12 @@ import pytest
 
 from studio.answered.engine import EngineStatus, Refused, TokensAnswer
 from studio.answered.models import MemoryUse, ModelsNow
+from studio.asked.few_steps import FewSteps, FewStepsOfMap
 from studio.asked.fields import TextToImage
 from studio.asked.guest_rules import Rules
 from studio.asked.orders import ModelList, ModelPicture, PrepareCheckpoint, Speed, SubmitRun, Tokens
 from studio.asked.problems import InvalidRequest
-from studio.asked.questions import Architecture, FewSteps, LossCurve
+from studio.asked.questions import Architecture, LossCurve
 from studio.asked.upscale import MAX_PIXELS, Upscale
 from studio.ui.text import say
 from studio.web.access import Access
@@ -166,6 +167,8 @@ def test_a_picture_that_a_question_makes_is_bound_by_what_binds_a_run(studio: St
     studio.ask(question)
     with pytest.raises(InvalidRequest, match="'nude'"):
         studio.ask(replace(question, prompt="a NUDE"))
+    with pytest.raises(InvalidRequest, match="control"):  # one that they may not use
+        studio.ask(FewStepsOfMap(checkpoint=BUILT_IN.name, control="hidden", image=b"x"))
     studio.board.decide({"locked": {"guidance_scale": 7}})
     with pytest.raises(InvalidRequest, match="guidance_scale"):
         studio.ask(question)

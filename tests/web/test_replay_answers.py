@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from studio.answered.engine import Answer, Refused
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.export.replay import Replay
 from studio.ui.viewer.replay_page import replay_page
 from studio.web.replay_answers import replay_answers

@@ -10,11 +10,11 @@ from typing import Any
 from PIL import Image
 
 from studio.answered.engine import Answer
+from studio.asked.few_steps import FewSteps, FewStepsOfMap
 from studio.asked.questions import (
     Architecture,
     Embeddings,
     ErrorMap,
-    FewSteps,
     ForwardProcess,
     LossCurve,
     NoisedStart,
@@ -43,9 +43,10 @@ def slices(
     denoise: Denoise,
     tokenizer_lock: AbstractContextManager[Any],
     synchronize: Callable[[], None],
+    controlnet: Callable[[str], Any],
 ) -> Slices:
     """The work of a question about the loaded checkpoint. `denoise` calls the U-Net, the lock is held while a caption
-    is encoded, `synchronize` waits for the device."""
+    is encoded, `synchronize` waits for the device, `controlnet` reads the ControlNet of a name."""
     question = inquiry.question
     if isinstance(question, ForwardProcess):
         return forward_process(question, _fit(inquiry, components), components)
@@ -61,8 +62,10 @@ def slices(
     if isinstance(question, Architecture):
         return architecture_answer(components, denoise, tokenizer_lock, synchronize)
     if isinstance(question, FewSteps):
-        picture = _fit(inquiry, components) if question.needs_image else None
-        return few_steps(question, picture, components, denoise, tokenizer_lock)
+        picture = inquiry.picture  # a map's colours are not mixed by a change of its size
+        if picture is not None and not isinstance(question, FewStepsOfMap):
+            picture = _fit(inquiry, components)
+        return few_steps(question, picture, components, denoise, tokenizer_lock, controlnet)
     if isinstance(question, Embeddings):
         return embeddings(question, components, tokenizer_lock)
     raise TypeError(f"nobody answers {type(question).__name__}")

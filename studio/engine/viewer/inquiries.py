@@ -18,7 +18,7 @@ from PIL import Image
 
 from studio.answered.engine import Answer, Refused
 from studio.asked.messages import Message
-from studio.asked.questions import Question
+from studio.asked.question import Question
 from studio.asked.upscale import Upscale
 from studio.checkpoints.catalog import Entry
 from studio.engine.forks import Fork

@@ -32,6 +32,8 @@ def build(engine: Engine, gallery: Gallery) -> None:
             events=("denoise",),
             **noise_viewer.props(PANELS),
             learn=words("learn"),
+            control=words("control"),
+            maps=_maps(engine),
             sample=noise_viewer.SAMPLE,
             elem_id=f"{TAB}-chapters",
         )
@@ -53,3 +55,16 @@ def build(engine: Engine, gallery: Gallery) -> None:
 
     show.denoise(denoise, None, [show], trigger_mode="multiple", **WATCHING)
     gr.on([run.click, prompt.submit], start, [prompt], [show], **WATCHING)
+
+
+def _maps(engine: Engine) -> dict[str, Any]:
+    """By checkpoint: its first ControlNet whose maps can be painted, their colours, and the size of a map."""
+    return {
+        one.name: {
+            "model": one.palettes[0][0],
+            "palette": [list(row) for row in one.palettes[0][1]],
+            "size": [one.native_width, one.native_height],
+        }
+        for one in engine.catalog()
+        if one.palettes
+    }

@@ -12,7 +12,8 @@ from studio.asked.compare import FORM_ROWS
 from studio.asked.control import CONTROL_RANGES, MAX_CONTROLS, PREPROCESSORS, Control
 from studio.asked.fields import ImageToImage
 from studio.asked.problems import Range
-from studio.asked.questions import QUESTION_KINDS, TABLES, Question
+from studio.asked.question import Question
+from studio.asked.questions import QUESTION_KINDS, TABLES
 from studio.asked.questions import RANGES as QUESTION_RANGES
 from studio.asked.requests import Kind
 from studio.asked.rows import MAX_NAME_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SEED, Row

@@ -104,8 +104,8 @@ export function control({ element, props, watch }) {
       adaptToModel();
     };
     const painter = paintMap({
-      tab: props.tab,
       word,
+      prompt: () => document.querySelector(`#${props.tab}-prompt textarea`)?.value ?? "",
       onPaint: (png) => {
         const isChanged = png !== unit.png;
         unit.png = png;

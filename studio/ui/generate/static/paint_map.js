@@ -4,7 +4,9 @@
 import { h } from "../../static/elements.js";
 import { paintBoard } from "./paint_board.js";
 
-export function paintMap({ tab, word, onPaint }) {
+/** `word(key)`: the texts of the section Control. `onPaint(png)` hears of each change: the map in base64, "" while nothing
+    is painted. `prompt()`: whose objects are offered first. */
+export function paintMap({ word, onPaint, prompt }) {
   const board = paintBoard({
     label: word("paint.canvas"),
     word: (name) => word(`paint.${name}`),
@@ -37,13 +39,13 @@ export function paintMap({ tab, word, onPaint }) {
 
   const groundColor = () => rows[0][1];
   const labelOf = (name) => (name === "*" ? word("paint.anything") : name);
-  const prompt = () => (document.querySelector(`#${tab}-prompt textarea`) || { value: "" }).value.toLowerCase();
+  const words = () => prompt().toLowerCase();
   /** Rows of the objects that the prompt names, in its order. */
   const rowsOfPrompt = () =>
     rows
       .slice(1)
-      .filter(([name]) => name.length > 1 && prompt().includes(name))
-      .sort((a, b) => prompt().indexOf(a[0]) - prompt().indexOf(b[0]));
+      .filter(([name]) => name.length > 1 && words().includes(name))
+      .sort((a, b) => words().indexOf(a[0]) - words().indexOf(b[0]));
 
   function pick(choice) {
     color = choice;
@@ -161,6 +163,8 @@ export function paintMap({ tab, word, onPaint }) {
       element.hidden = false;
       publish();
     },
+    /** Paints the example, as its button does. */
+    showExample: () => board.change(example),
     close() {
       element.hidden = true;
     },

@@ -11,68 +11,16 @@ import { Painter } from "../../viewer/static/painter.js";
 import { PANELS } from "../../viewer/static/panels.js";
 import { Record } from "../../viewer/static/record.js";
 import { sampleRecord } from "../../viewer/static/sample.js";
+import { ALONE, CHAPTER_OF, CHAPTERS, NUMBERED, START } from "./chapters.js";
+import { CONDITIONS } from "./conditions.js";
 import { FIGURES } from "./figures.js";
 import { plane } from "./plane.js";
+import { TRAINING } from "./training.js";
+import { whole } from "./whole.js";
 
+const OWN = [...FIGURES, ...TRAINING, ...CONDITIONS, plane, whole]; // the figures that no panel of the viewer has
 const POLL = 200; // ms between looks at a growing record
 const PATIENCE = 30; // looks at a record that is not there, after its run has ended
-
-// `lights`: parts of the machine; the first of them opens this chapter. `panels`: figures, in the mode of the viewer in
-// which they are drawn. `figures`: those of the tab itself, below. `start`: the share of the run at which it opens. `more`: what the noise viewer opens.
-const CHAPTERS = [
-  { name: "why", lights: ["steps", "output"], panels: ["timeline"], figures: ["kinds"] },
-  { name: "forward", lights: ["noising", "latents", "picture"], panels: ["forward"], more: "forward" },
-  {
-    name: "reverse",
-    lights: ["noise", "steps", "unet", "clean"],
-    panels: ["timeline", "panes"],
-    mode: "beginner",
-    figures: ["steps"],
-    start: 0,
-    more: "panes",
-  },
-  { name: "unet", lights: ["unet", "time"], panels: ["architecture"], more: "architecture" },
-  {
-    name: "latent",
-    lights: ["latents", "noise", "clean"],
-    panels: ["timeline", "latent"],
-    figures: ["cost"],
-    more: "latent",
-  },
-  { name: "vae", lights: ["encoder", "decoder", "picture", "output"], panels: ["vae"], more: "vae" },
-  { name: "training", lights: ["time", "unet", "noising"], panels: ["forward"], more: "forward" },
-  {
-    name: "words",
-    lights: ["attention", "prompt", "text_encoder"],
-    panels: ["timeline", "attention"],
-    figures: ["without"],
-    more: "words",
-  },
-  { name: "guidance", lights: ["guidance", "unet"], panels: ["timeline", "guidance"], more: "guidance" },
-  { name: "others", lights: ["picture", "encoder", "noise"], panels: [], figures: ["begin"], more: "forward" },
-  // Beside the ten chapters
-  { name: "plane", lights: ["noise", "steps", "clean"], panels: [], figures: ["plane"], more: "schedules" },
-];
-const START = 0.4; // the share of the run at which a chapter opens: shapes are there, and noise is left
-const ALONE = ["architecture", "forward", "vae"]; // panels that need no run
-// Where each part of the machine leads
-const CHAPTER_OF = {
-  picture: "others",
-  encoder: "vae",
-  latents: "latent",
-  noising: "forward",
-  noise: "reverse",
-  unet: "unet",
-  time: "training",
-  attention: "words",
-  steps: "reverse",
-  prompt: "words",
-  text_encoder: "words",
-  guidance: "guidance",
-  clean: "latent",
-  decoder: "vae",
-  output: "why",
-};
 
 export function learn({ element, props, watch, trigger }) {
   const say = (key, values) => fill(props.learn[key], values);
@@ -85,7 +33,7 @@ export function learn({ element, props, watch, trigger }) {
     h(
       "button",
       { class: "ls-learn-number", type: "button", "data-chapter": name, onclick: () => choose(name) },
-      name === "plane" ? null : h("b", {}, String(k + 1)),
+      k < NUMBERED ? h("b", {}, String(k + 1)) : null,
       h("span", {}, say(`chapter.${name}`)),
     ),
   );
@@ -119,6 +67,7 @@ export function learn({ element, props, watch, trigger }) {
     current = built.get(name);
     place.replaceChildren(current.element);
     drawing.light(chapter.lights);
+    drawing.element.style.display = name === "whole" ? "none" : ""; // that chapter draws it itself
     for (const button of numbers) {
       if (button.dataset.chapter === name) button.setAttribute("aria-current", "step");
       else button.removeAttribute("aria-current");
@@ -134,10 +83,13 @@ export function learn({ element, props, watch, trigger }) {
       current.element.scrollIntoView({ block: "start", behavior: isStill() ? "auto" : "smooth" });
   }
 
-  function buildChapter({ name, panels, figures = [], mode = "expert", more }, k) {
+  function buildChapter({ name, panels, before = [], figures = [], mode = "expert", more }, k) {
     const context = contextOf(mode);
     context.measuresLoss = name === "training";
-    const own = figures.map((figure) => [...FIGURES, plane].find((one) => one.name === figure).build(context));
+    const build = (figure) => OWN.find((one) => one.name === figure).build(context);
+    const above = before.map(build);
+    const below = figures.map(build);
+    const own = [...above, ...below];
     const parts = panels.map((panel) => ({
       name: panel,
       ...PANELS.find((one) => one.name === panel).build(context),
@@ -147,8 +99,9 @@ export function learn({ element, props, watch, trigger }) {
       "div",
       { class: "ls-viewer", "data-mode": mode, "data-run": "there", role: "group", "aria-label": say("figure") },
       none,
+      ...above.map((one) => one.element),
       ...parts.map((part) => part.element),
-      ...own.map((one) => one.element),
+      ...below.map((one) => one.element),
     );
     figure.addEventListener("keydown", (event) => keys(event, context));
     const turn = (to, word) =>
@@ -178,7 +131,7 @@ export function learn({ element, props, watch, trigger }) {
     const chapter = h(
       "article",
       { class: "ls-learn-chapter", "data-chapter": name },
-      h("h3", {}, name === "plane" ? say("chapter.plane") : `${k + 1}. ${say(`chapter.${name}`)}`),
+      h("h3", {}, k < NUMBERED ? `${k + 1}. ${say(`chapter.${name}`)}` : say(`chapter.${name}`)),
       h("p", { class: "ls-learn-text" }, say(`chapter.${name}.text`)),
       parts.length || own.length ? figure : null,
       h("div", { class: "ls-learn-tasks" }, line("try", "try"), line("question", "question")),
@@ -224,6 +177,9 @@ export function learn({ element, props, watch, trigger }) {
       },
       walk: (index) => context.go(index),
       show: (panel) => toViewer(panel, context),
+      chapterOf: (part) => CHAPTER_OF[part],
+      choose,
+      join,
       value: () => ({ picture: shared.record?.pictureId, checkpoint: context.checkpoint() }),
       checkpoint: () => shared.record?.run?.checkpoint || "",
       // A run that a panel asks for is the visitor's own, and is seen as it goes.
@@ -285,20 +241,39 @@ export function learn({ element, props, watch, trigger }) {
     current.draw();
   }
 
-  /** The run's own pictures and the blocks of its checkpoint in the drawing. */
+  const drawings = [drawing]; // of the machine
+  let illustration = null; // what they show: {steps, pictures, answer}
+  function show(one) {
+    if (!illustration) return;
+    one.count(illustration.steps);
+    one.show(illustration.pictures);
+    if (illustration.answer) one.fit(illustration.answer);
+  }
+  /** A chapter's own drawing of the machine shows what the first one does. */
+  function join(one) {
+    drawings.push(one);
+    show(one);
+  }
+  /** The run's own pictures and the blocks of its checkpoint in the drawings. */
   async function illustrate(output) {
     const { record } = shared;
-    drawing.count(record.evaluations.length);
     const tiles = (latents) => {
       const canvas = document.createElement("canvas");
       painter.tiles(canvas, latents, record.shape, 3);
       return canvas.toDataURL();
     };
     const clean = record.clean && tiles(record.clean);
-    drawing.show({ noise: tiles(record.evaluations[0].x_t), clean, output, picture: output });
+    illustration = {
+      steps: record.evaluations.length,
+      pictures: { noise: tiles(record.evaluations[0].x_t), clean, output, picture: output },
+      answer: null,
+    };
+    drawings.forEach(show);
     // Without an answer the drawing keeps the usual blocks, without shapes.
     const answer = await architectureOf(record.run.checkpoint, () => shared.record === record).catch(() => null);
-    if (answer && shared.record === record) drawing.fit(answer);
+    if (!answer || shared.record !== record) return;
+    illustration.answer = answer;
+    for (const one of drawings) one.fit(answer);
   }
 
   let round = 0;

@@ -140,6 +140,7 @@ export const panel = {
     async function load(picture) {
       pictureKey = picture.key;
       here = lossesHere = errorMapHere = null;
+      context.tellLosses?.(null);
       status.textContent = say("forward.encoding");
       body.hidden = true;
       try {
@@ -304,6 +305,7 @@ export const panel = {
         );
         if (picture.key !== pictureKey) return;
         lossesHere = answer;
+        context.tellLosses?.(answer);
         message.textContent = "";
         drawCurve();
         await errorMap();
