@@ -4,6 +4,7 @@
     python -m training.evaluate --per-row 50                                   # the first 50 of each: some minutes
     python -m training.evaluate --sweeps                                       # guidance and steps instead, as SVG
     python -m training.evaluate --few-steps                                    # the fast LoRA beside the model alone
+    python -m training.evaluate --forecast --per-row 100                       # right pictures against rows, as SVG
     python -m training.evaluate --contact-sheet                                # the 64 prompts of prompts.txt
 
 The prompts are those of `evaluation_prompts`, the verdicts are `judge`'s, the pictures are the studio's own lanes'.
@@ -13,22 +14,26 @@ The prompts are those of `evaluation_prompts`, the verdicts are `judge`'s, the p
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
+from studio.asked.forecast import FORECASTS, ForecastName
+from studio.asked.schedulers import SCHEDULERS, SchedulerName
 from training.charts import line_chart
 from training.encode_latents import load_vae
 from training.evaluation_prompts import PER_ROW, Prompt, draw_rows
 from training.judge import Verdict, judge
-from training.pictures import Settings, load_checkpoint, make_pictures
+from training.pictures import Settings, load_checkpoint, make_pictures, rows_per_picture
 from training.sheets import Cell, save_sheet
 from training.train_autoencoder import psnr
 from training.world import BACKGROUNDS, draw_scene
@@ -42,6 +47,8 @@ SHEET_CELLS = 50  # of each row on its sheet
 GUIDANCE_SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 STEP_COUNTS = (1, 2, 4, 8, 15, 25, 50)
 FEW_STEPS = (1, 2, 3, 4, 6, 8)
+FORECAST_STEPS = (8, 12, 18, 25, 40)
+FORECAST_SCHEDULERS: tuple[SchedulerName, ...] = ("dpmpp_2m", "euler")
 SWEPT_SCHEDULERS = ("dpmpp_2m", "euler", "euler_a", "ddim")
 
 
@@ -335,6 +342,43 @@ def few_steps(checkpoint: Path, count: int, workers: int) -> dict[str, object]:
     return {"prompts": count, "rows": rows}
 
 
+def forecast_curve(
+    checkpoint: Path,
+    count: int,
+    workers: int,
+    out: Path,
+    step_counts: Sequence[int] = FORECAST_STEPS,
+    schedulers: Sequence[SchedulerName] = FORECAST_SCHEDULERS,
+) -> dict[str, object]:
+    """Single objects and whole pictures right, in percent, against the rows of the U-Net that a picture costs: for each
+    share of forecast evaluations and each number of steps; one SVG per scheduler. The lines of "off" say what fewer
+    steps cost for the same rows."""
+    prompts = draw_rows(count)["single"]
+    components = load_checkpoint(checkpoint)
+    studio = Studio(checkpoint, workers)
+    rows: list[dict[str, object]] = []
+    lines: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in schedulers}
+    names: Sequence[ForecastName] = get_args(ForecastName)
+    try:
+        for scheduler, forecast, steps in itertools.product(schedulers, names, step_counts):
+            settings = Settings(steps=steps, scheduler=scheduler, forecast=forecast)
+            spent = rows_per_picture(components, settings)
+            pictures = studio.judge_pictures([(prompt.prompt, prompt.seed) for prompt in prompts], settings)
+            pairs = [(prompt, one.verdict) for prompt, one in zip(prompts, pictures, strict=True)]
+            right = share(is_right(p, v) for p, v in pairs)
+            row: dict[str, object] = {"scheduler": scheduler, "forecast": forecast, "steps": steps, "rows": spent}
+            row |= {"right": right, "single object": share(objects_right(p, v) for p, v in pairs)}
+            rows.append(row)
+            lines[scheduler].setdefault(FORECASTS[forecast], []).append((float(spent), right or 0.0))
+            print(json.dumps(row), flush=True)
+    finally:
+        studio.close()
+    for scheduler, curves in lines.items():
+        label = SCHEDULERS[scheduler].label
+        line_chart(out / f"accuracy-forecast-{scheduler}.svg", f"right, % against rows of the U-Net, {label}", curves)
+    return {"prompts": count, "rows": rows}
+
+
 def contact_sheet(checkpoint: Path, workers: int, out: Path, settings: Settings) -> None:
     """All prompts of prompts.txt with seed 1, failures included."""
     prompts = [line for line in PROMPTS.read_text(encoding="utf-8").splitlines() if line]
@@ -359,6 +403,7 @@ def main() -> None:
         "--sweeps", action="store_true", help="accuracy against guidance and steps instead of the table"
     )
     parser.add_argument("--few-steps", action="store_true", help="the fast LoRA in 1 to 8 steps instead of the table")
+    parser.add_argument("--forecast", action="store_true", help="accuracy against rows with forecasts instead of it")
     parser.add_argument("--contact-sheet", action="store_true", help="the 64 prompts instead of the table")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of plots and contact sheet")
     options = parser.parse_args()
@@ -367,6 +412,8 @@ def main() -> None:
         result = sweep(options.checkpoint, options.per_row, options.workers, options.out)
     elif options.few_steps:
         result = few_steps(options.checkpoint, options.per_row, options.workers)
+    elif options.forecast:
+        result = forecast_curve(options.checkpoint, options.per_row, options.workers, options.out)
     elif options.contact_sheet:
         contact_sheet(options.checkpoint, options.workers, options.out / "contact-sheet.jpg", settings)
         result = {"sheet": str(options.out / "contact-sheet.jpg")}

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from studio.asked.fields import TextToImage
+from studio.asked.forecast import ForecastName
 from studio.asked.resolved import resolve
 from studio.asked.schedulers import SchedulerName
 from studio.checkpoints.loader import load
@@ -29,6 +30,7 @@ class Settings:
     steps: int = 25
     guidance_scale: float = 3.0  # the better default: docs/built-in-model.md, "Guidance and steps"
     scheduler: SchedulerName = "dpmpp_2m"
+    forecast: ForecastName = "off"
     lora: Path | None = None  # a file, at full strength
 
 
@@ -69,6 +71,7 @@ def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings:
             guidance_scale=settings.guidance_scale,
             scheduler=settings.scheduler,
             seed=seed,
+            forecast=settings.forecast,
         )
         conditioning = encode_prompts(
             components, prompt, "", num_steps=settings.steps, guidance_scale=settings.guidance_scale
@@ -78,12 +81,20 @@ def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings:
     return lanes
 
 
+@torch.inference_mode()
+def rows_per_picture(components: Components, settings: Settings) -> int:
+    """Rows of the U-Net that a picture of a plain prompt costs."""
+    lane = _lanes(components, [("a red apple", 0)], settings)[0]
+    return lane.rows * (lane.total - lane.forecasts)
+
+
 def run_lanes(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:
     """Drive lanes of as many steps each to their end, all in one U-Net call a step; predicted x0 of each step."""
     denoised = []
     while not lanes[0].is_finished:
-        calls = [lane.call() for lane in lanes]
-        answer = call_unet(components, calls)
-        parts = answer.split([len(call.sample) for call in calls])
-        denoised.append(torch.stack([lane.advance(rows).denoised for lane, rows in zip(lanes, parts, strict=True)]))
+        calls = [lane.call() for lane in lanes if not lane.is_forecast]
+        rows = [len(call.sample) for call in calls]
+        parts = iter(call_unet(components, calls).split(rows) if calls else ())
+        evaluations = [lane.forecast() if lane.is_forecast else lane.advance(next(parts)) for lane in lanes]
+        denoised.append(torch.stack([evaluation.denoised for evaluation in evaluations]))
     return denoised

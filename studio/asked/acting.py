@@ -53,3 +53,8 @@ def skips(values: Values) -> bool:
 def weights_otherwise(values: Values) -> bool:
     """Whether weights act in another way than A1111's usual one."""
     return values.get("emphasis") not in (None, "original")
+
+
+def forecasts(values: Values) -> bool:
+    """Whether some evaluations are not asked of the U-Net."""
+    return values.get("forecast") not in (None, "off")

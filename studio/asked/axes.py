@@ -22,8 +22,8 @@ MAX_VALUES_CHARACTERS = 20_000
 
 AxisField = Literal[
     "num_inference_steps", "guidance_scale", "guidance_low", "guidance_high", "guidance_rescale", "guidance_method",
-    "seed", "variation_strength", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight", "control_scale",
-    "size", "checkpoint",
+    "forecast", "seed", "variation_strength", "scheduler", "noise_schedule", "strength", "prompt", "lora_weight",
+    "control_scale", "size", "checkpoint",
 ]  # fmt: skip
 Value = int | float | str
 
@@ -36,6 +36,7 @@ A1111_AXES: Mapping[AxisField, str] = {
     "guidance_high": "Guidance sigma max",
     "guidance_rescale": "CFG Rescale phi",
     "guidance_method": "Guidance method",
+    "forecast": "Forecast",
     "seed": "Seed",
     "variation_strength": "Var. strength",
     "scheduler": "Sampler",
@@ -68,7 +69,7 @@ _NUMBERS: Mapping[str, Range] = {
     "control_scale": CONTROL_RANGES["scale"],
 }
 _TABLES: Mapping[str, Mapping[str, str]] = {
-    name: CHOICES[name] for name in ("scheduler", "noise_schedule", "guidance_method")
+    name: CHOICES[name] for name in ("scheduler", "noise_schedule", "guidance_method", "forecast")
 }
 
 # Axes whose values are somebody's own words, in which a full-width comma is a comma of the text.

@@ -14,6 +14,7 @@ from functools import partial
 from typing import ClassVar, Literal, Self, cast
 
 from studio.asked.acting import (
+    forecasts,
     has_variation,
     is_enlarged,
     is_made_twice,
@@ -26,7 +27,8 @@ from studio.asked.acting import (
 )
 from studio.asked.control import Control
 from studio.asked.emphasis import EMPHASES, EmphasisName
-from studio.asked.fitting import guidance_problems, scheduler_problems, seed_problems
+from studio.asked.fitting import forecast_problems, guidance_problems, scheduler_problems, seed_problems
+from studio.asked.forecast import FORECASTS, ForecastName
 from studio.asked.guidance import METHODS, GuidanceMethodName
 from studio.asked.guidance import acts as guides
 from studio.asked.messages import Message
@@ -72,7 +74,8 @@ class Making:
     the prompts are read and act. `controls`: ControlNets, acting together; their pictures are brought to the
     size that is made as the request's own is, without one cropped. `vae_name`: the VAE that encodes and decodes the
     pictures; "" for the one that the checkpoint runs with.
-    `eta` to `noise_seed_delta` are `studio.asked.noise_settings`, `guidance_low` to `apg_momentum` `.guidance`.
+    `eta` to `noise_seed_delta` are `studio.asked.noise_settings`, `guidance_low` to `apg_momentum` `.guidance`,
+    `forecast` `.forecast`.
     """
 
     kind: ClassVar[str] = ""
@@ -139,6 +142,9 @@ class Making:
     apg_eta: float = _guidance(0, 1, 0.0, a1111="APG eta", acts=guides("apg_eta"))
     apg_norm: float = _guidance(0, 1000, 15.0, a1111="APG norm threshold", acts=guides("apg_norm"))
     apg_momentum: float = _guidance(-1, 1, -0.5, a1111="APG momentum", acts=guides("apg_momentum"))
+    forecast: ForecastName = row(
+        "choice", "off", choices=FORECASTS, a1111="Forecast", acts=forecasts, is_recorded=True, place="more"
+    )
     preview: PreviewName = row(
         "choice", "automatic", choices=PREVIEWS, effect="cosmetic", place="more", is_compared=False
     )
@@ -167,7 +173,8 @@ class Making:
         """Everything that is wrong with the fields, in their order; empty when the request is valid."""
         problems = [problem for name, one in self.rows().items() for problem in one.problems(getattr(self, name))]
         problem_fields = {problem.field for problem in problems}
-        together = (*scheduler_problems(vars(self)), *seed_problems(vars(self)), *guidance_problems(vars(self)))
+        checks = (scheduler_problems, seed_problems, guidance_problems, forecast_problems)
+        together = [problem for check in checks for problem in check(vars(self))]
         problems += [p for p in together if p.field not in problem_fields]
         return problems
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studio.asked.acting import is_made_twice
+from studio.asked.acting import forecasts, is_made_twice
+from studio.asked.forecast import FORECASTS, can_forecast
 from studio.asked.guidance import CFGPP_SCHEDULERS, METHODS
 from studio.asked.messages import Message
 from studio.asked.problems import Problem, one_of, quoted_value
@@ -51,15 +52,28 @@ def seed_problems(values: Values) -> list[Problem]:
 def guidance_problems(values: Mapping[str, object]) -> list[Problem]:
     """Of the band and the method: the lowest noise level is not above the highest, CFG++ has a scheduler for it."""
     problems = []
-    low, high, scheduler = values.get("guidance_low"), values.get("guidance_high"), values.get("scheduler")
+    low, high = values.get("guidance_low"), values.get("guidance_high")
     if isinstance(low, float) and isinstance(high, float) and high and low > high:
         expectation = Message("with a highest noise level of {high} numbers from 0 to it", high=f"{high:g}")
         problems.append(Problem("guidance_low", f"{low:g}", expectation))
-    second = values.get("hires_scheduler") if is_made_twice(values) else None
-    names = [name for name in (scheduler, second) if isinstance(name, str) and name in SCHEDULERS]
-    unable = next((name for name in names if name not in CFGPP_SCHEDULERS), None)
+    unable = next((name for name in _schedulers(values) if name not in CFGPP_SCHEDULERS), None)
     if values.get("guidance_method") == "cfgpp" and unable is not None:
         others = one_of({name: label for name, label in METHODS.items() if name != "cfgpp"})
         expectation = Message("with {scheduler} {able}", scheduler=SCHEDULERS[unable].label, able=others)
         problems.append(Problem("guidance_method", METHODS["cfgpp"], expectation))
     return problems
+
+
+def forecast_problems(values: Values) -> list[Problem]:
+    """Of a forecast: each evaluation of the scheduler is a step of its own."""
+    unable = next((name for name in _schedulers(values) if not can_forecast(name)), None)
+    if unable is None or not forecasts(values) or values.get("forecast") not in FORECASTS:
+        return []
+    expectation = Message("with {scheduler} {able}", scheduler=SCHEDULERS[unable].label, able=FORECASTS["off"])
+    return [Problem("forecast", FORECASTS[str(values["forecast"])], expectation)]
+
+
+def _schedulers(values: Values) -> list[str]:
+    """Those that a request names, of its passes."""
+    second = values.get("hires_scheduler") if is_made_twice(values) else None
+    return [name for name in (values.get("scheduler"), second) if isinstance(name, str) and name in SCHEDULERS]

@@ -7,18 +7,20 @@ It never calls the U-Net itself and knows no engine, job or page; five lines dri
         timestep = torch.full((len(call.sample),), call.timestep)
         answer = unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=call.added, return_dict=False)[0]
         evaluation = lane.advance(answer)
+
+Where `lane.is_forecast`, `lane.forecast()` advances it without a call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import torch
 from PIL import Image
 
 from studio.asked.fields import ImageToImage, Inpaint
+from studio.asked.forecast import Asked, ForecastName
 from studio.asked.guidance import USUAL_GUIDANCE, GuidanceSettings
 from studio.asked.resolved import Resolved
 from studio.diffusion.attention import AttentionMaps, RecordMaps
@@ -27,6 +29,8 @@ from studio.diffusion.components import Components
 from studio.diffusion.conditions import size_conditions
 from studio.diffusion.controlnet import AppliedControl
 from studio.diffusion.denoisers import DENOISERS
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.forecast import Forecast, place_of
 from studio.diffusion.guidance import composed, guidance_embedding
 from studio.diffusion.guidance_methods import GuidanceMethod
 from studio.diffusion.latents import (
@@ -39,7 +43,6 @@ from studio.diffusion.latents import (
     inpainting_input,
     repaint_everything,
 )
-from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.planned import with_first_noise
 from studio.diffusion.prompt import Conditioning
@@ -47,50 +50,6 @@ from studio.diffusion.schedule import Schedule, make_schedule
 from studio.diffusion.scheduler_switch import SchedulerSwitch, switched_schedule
 from studio.diffusion.unet_call import UnetCall
 from studio.diffusion.word_layout import RecordedRow
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One answered U-Net call. Tensors are (C, h, w) float32, in model-input coordinates x_t = a x0 + s noise."""
-
-    index: int  # 0-based
-    total: int
-    stage: int  # 1, or 2 for the second evaluation of a step
-    timestep: float
-    level: Level
-    x_t: torch.Tensor
-    model_output: torch.Tensor  # guided
-    prediction_type: str
-    step: int  # 0-based step of the scheduler that it belongs to
-    guidance_scale: float  # 1 without guidance
-    outputs: torch.Tensor  # (branches, C, h, w) as the U-Net answered, the negative prompt's first, in its dtype
-    latents: torch.Tensor  # (C, h, w) before the step, in the scheduler's scale
-    scale: float  # latents / x_t
-
-    @property
-    def sigma(self) -> float:
-        """Noise level sqrt((1 - abar) / abar)."""
-        return self.level.sigma
-
-    @property
-    def a(self) -> float:
-        """Share of x0 in x_t."""
-        return self.level.a
-
-    @property
-    def s(self) -> float:
-        """Share of noise in x_t."""
-        return self.level.s
-
-    @cached_property
-    def denoised(self) -> torch.Tensor:
-        """Predicted x0."""
-        return predicted_x0(self.x_t, self.model_output, self.level, self.prediction_type)
-
-    @cached_property
-    def noise_pred(self) -> torch.Tensor:
-        """Predicted noise, whatever the model predicts."""
-        return predicted_noise(self.x_t, self.model_output, self.level, self.prediction_type)
 
 
 class Lane:
@@ -103,6 +62,7 @@ class Lane:
     latents' channels in every U-Net call: an inpainting U-Net's mask and masked picture. `controls` are its
     ControlNets, those that act at some time of the run; `edits` change its attention or look at it. `guidance` says
     how predictions become one, and at which noise levels: at the others a lane asks for the prompt's row alone.
+    `forecast`: which share of its evaluations is forecast.
     """
 
     def __init__(
@@ -121,6 +81,7 @@ class Lane:
         controls: Sequence[AppliedControl] = (),
         edits: Sequence[AttentionEdit] = (),
         guidance: GuidanceSettings = USUAL_GUIDANCE,
+        forecast: ForecastName = "off",
     ) -> None:
         self.schedule = schedule
         self.latents = latents
@@ -151,6 +112,8 @@ class Lane:
         self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
         self._model_input: torch.Tensor | None = None  # model input of the call that waits for its answer
+        self._forecast = Forecast(forecast, components.prediction_type)
+        self.plan_forecasts()
 
     @property
     def total(self) -> int:
@@ -171,8 +134,20 @@ class Lane:
 
     @property
     def _is_guided_here(self) -> bool:
-        level = self.schedule.levels[min(self.index, self.total - 1)] if self.total else None
-        return self._branches > 1 and (level is None or self._method.settings.acts_at(level.sigma))
+        return self._branches > 1 and (self.total == 0 or self._is_guided_at(min(self.index, self.total - 1)))
+
+    def _is_guided_at(self, index: int) -> bool:
+        return self._branches > 1 and self._method.settings.acts_at(self.schedule.levels[index].sigma)
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether its next evaluation is forecast, and not asked of the U-Net."""
+        return self.index in self._forecast.evaluations
+
+    @property
+    def forecasts(self) -> int:
+        """Evaluations of the whole run that are forecast."""
+        return len(self._forecast.evaluations)
 
     @property
     def is_finished(self) -> bool:
@@ -233,12 +208,40 @@ class Lane:
             model_output = torch.cat(outputs)
         return self._take(model_output)
 
-    def _take(self, model_output: torch.Tensor) -> Evaluation:
+    @torch.inference_mode()
+    def forecast(self) -> Evaluation:
+        """Advance by one evaluation whose answer is forecast, without the U-Net. Raises ValueError where it is not to
+        be forecast."""
+        if not self.is_forecast:
+            raise ValueError(f"evaluation {self.index} is not to be forecast")
+        self.call()
+        assert self._model_input is not None
+        outputs = self._forecast.outputs(self.schedule.levels[self.index], self._model_input)
+        return self._take(outputs, is_forecast=True)
+
+    def plan_forecasts(self, begin: int | None = None) -> None:
+        """Decide which evaluations are forecast, from those computed from `begin` on. Where the latents or what is
+        asked have changed that is the next one (None)."""
+        if self._forecast.is_on:
+            begin = self.index if begin is None else begin
+            asked = [self._asked(index) for index in range(self.total)]
+            self._forecast.plan(asked, begin, forget=begin == self.index)
+
+    def _asked(self, index: int) -> Asked:
+        texts = id(self.conditioning.at(self.schedule.steps[index])[0])
+        acting = [id(one) for one in self._controls if one.acts(index, self.total)]
+        acting += [id(one) for one in self._edits if one.acts(index)]
+        place = place_of(self.schedule.levels[index], self._prediction_type)
+        return Asked(place, (texts, self._is_guided_at(index), *acting))
+
+    def _take(self, model_output: torch.Tensor, *, is_forecast: bool = False) -> Evaluation:
         """Advance with the predictions (branches, C, h, w), the negative prompt's first."""
         if self._model_input is None:
             raise RuntimeError("a lane was given an answer that it had not asked for")
         index, level, x_t = self.index, self.schedule.levels[self.index], self._model_input
         outputs = model_output.float()
+        if not is_forecast:
+            self._forecast.add(level, x_t, outputs)
         guided_output = self._method.guide(outputs, self.guidance_scale, x_t, level)
         evaluation = Evaluation(
             index=index,
@@ -254,6 +257,7 @@ class Lane:
             outputs=model_output,
             latents=self.latents[0],
             scale=self.schedule.scale(index),
+            is_forecast=is_forecast,
         )
         mixed, step_output = self._method.for_step(guided_output, outputs, x_t, level)
         latents = self.latents if mixed is x_t else mixed * self.schedule.scale(index)
@@ -264,18 +268,19 @@ class Lane:
         self._model_input = None
         return evaluation
 
-    def replay(self, model_output: torch.Tensor, guidance_scale: float) -> None:
+    def replay(self, model_output: torch.Tensor, guidance_scale: float, *, is_forecast: bool = False) -> None:
         """Advance by one evaluation with an earlier answer. The lane's own guidance and prompt have no effect."""
         own, self.guidance_scale = self.guidance_scale, guidance_scale
         try:
             self.call()
-            self._take(model_output)
+            self._take(model_output, is_forecast=is_forecast)
         finally:
             self.guidance_scale = own
 
     def add_edits(self, *edits: AttentionEdit) -> None:
         """Change its attention, or look at it, in other ways as well."""
         self._edits += edits
+        self.plan_forecasts(self._forecast.begin)
 
     def _edits_now(self) -> tuple[AttentionEdit, ...]:
         """The edits that act in the next evaluation."""
@@ -306,6 +311,7 @@ class Lane:
         self._timesteps = [float(t) for t in self.schedule.timesteps]
         self.latents = x_t * self.schedule.scale(self.index)
         self.switches[self.index] = switch
+        self.plan_forecasts()
 
     def _condition(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         step = self.schedule.steps[min(self.index, self.total - 1)] if self.total else 0
@@ -396,4 +402,5 @@ def start_lane(
         controls=controls,
         edits=edits,
         guidance=resolved.guidance,
+        forecast=resolved.request.forecast,
     )

@@ -23,6 +23,7 @@ class PastEvaluation:
     latents: torch.Tensor
     outputs: torch.Tensor
     guidance_scale: float
+    is_forecast: bool = False  # the answer was forecast
 
 
 @torch.inference_mode()
@@ -45,7 +46,7 @@ def rewind(
             lane.take_noise(noise_seeds[index], evaluation.latents[None].to(device))
         elif index in painted_evaluations or index in switches:
             lane.latents = evaluation.latents[None].to(device)
-        lane.replay(evaluation.outputs.to(device), evaluation.guidance_scale)
+        lane.replay(evaluation.outputs.to(device), evaluation.guidance_scale, is_forecast=evaluation.is_forecast)
 
 
 @torch.inference_mode()

@@ -15,7 +15,8 @@ from studio.asked.resolved import Resolved
 from studio.asked.schedulers import SCHEDULERS
 from studio.checkpoints.device_memory import DoesNotFit
 from studio.checkpoints.inspect import BadCheckpoint
-from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane
 from studio.diffusion.vae import NotFinite, is_finite
 from studio.engine.device import Device
 from studio.engine.jobs import Job

@@ -51,6 +51,7 @@ class ImageRecipe:
     words: tuple[tuple[int, tuple[str, ...]], ...] = ()  # of each text of the prompt, until which step it holds
     word_weights: WordWeights | None = None  # those in force at its end
     layout: WordLayout | None = None  # of another run, whose word was swapped
+    forecast_begin: int = 0  # the evaluation from which on it forecasts from its own
 
     def scheduling(self, evaluation: int = 0) -> tuple[SchedulerName, NoiseScheduleName]:
         """The scheduler and the noise schedule that are in force at an evaluation, as far as the latter has a name."""
@@ -157,6 +158,11 @@ class Fork:
     def beginning(self, resolved: Resolved) -> Resolved:
         """The new run as its lane begins, before it is brought to the fork."""
         return resolved.with_scheduler(*self.beginning_curve)
+
+    @property
+    def forecast_begin(self) -> int:
+        """From which evaluation on the forecasts of the new run are its own: a change makes those before worthless."""
+        return self.branch.evaluation if self.branch.changes else self.recipe.forecast_begin
 
     def node(self) -> BranchNode:
         """Its place in the tree; job id and state are for the job to say."""

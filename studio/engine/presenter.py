@@ -20,9 +20,10 @@ from studio.checkpoints.cpu_precision import dtypes_of
 from studio.checkpoints.extras import file_hashes
 from studio.diffusion import vae
 from studio.diffusion.damage import damaged_component
-from studio.diffusion.lane import Evaluation
+from studio.diffusion.evaluation import Evaluation
 from studio.engine import failures
 from studio.engine.executor import Executor, TickResult
+from studio.engine.forecast_notes import forecast_notes
 from studio.engine.jobs import Job
 from studio.engine.live_previews import LivePreviews
 from studio.engine.outside import Outside
@@ -75,6 +76,7 @@ class Presenter:
         run = active.run
         if active.image == 0:
             run.total = active.lane.total + self._executor.second_evaluations(run)
+            run.notes = (*run.notes, *forecast_notes(active.lane, run.resolved))
             run.job.publish(run.started_event())
         self._begin_recording(active)
 
@@ -135,7 +137,7 @@ class Presenter:
             return
         if active.before:  # the viewer looks at the first pass: one recording has one size
             return
-        maps = active.lane.recorded_maps()
+        maps = active.lane.recorded_maps() if not evaluation.is_forecast else None  # the U-Net did not look
         attention = recording.attention(active, evaluation.step, maps) if maps is not None else None
         record = recording.record_of(evaluation, seconds, rows, attention)
         after = recording.on_cpu(active.lane.latents[0])

@@ -27,7 +27,7 @@ class RecordedEvaluation:
     model's input; `outputs` (branches, C, h, w), the negative prompt's first, float32 or float16.
 
     `guided` is the model output that the scheduler was given, where it is not u + w (c - u). `seconds` is the time of
-    the U-Net call, which `rows` rows shared.
+    the U-Net call, which `rows` rows shared. `is_forecast`: there was no call, `outputs` are forecast (float32).
     """
 
     index: int
@@ -45,6 +45,7 @@ class RecordedEvaluation:
     guided: Array | None = None
     seconds: float = 0.0
     rows: int = 1
+    is_forecast: bool = False
     attention: RecordedAttention | None = None
 
     @property

@@ -19,7 +19,8 @@ from studio.asked.schedulers import SCHEDULERS
 from studio.asked.word_swap import WordSwap
 from studio.checkpoints.own_vae import OwnVae
 from studio.diffusion.controlnet import AppliedControl
-from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane
 from studio.diffusion.latents import Variation
 from studio.diffusion.lora import AppliedAdapter
 from studio.diffusion.prompt import Conditioning

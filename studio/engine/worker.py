@@ -6,6 +6,7 @@ Imports torch, so it is itself imported on that thread alone. Every error ends a
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -112,6 +113,7 @@ class Worker:
         for active in results.callers:
             active.threads.add(self._threads.number)
         self._presenter.show(results)
+        self._forecast(results.callers)
         seconds = time.perf_counter() - start
         self._between.ticked(seconds)
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
@@ -122,6 +124,16 @@ class Worker:
             if active.lane.is_finished and active.at_work and active.run.job.stop_reason is None:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)
+
+    def _forecast(self, images: Sequence[ActiveImage]) -> None:
+        """Evaluations that these images forecast follow at once: they need no U-Net call, so no tick."""
+        while True:
+            results = self._executor.forecast(images)
+            for active, error in results.failures:
+                self._fail(active.run.job, error)
+            if not results.evaluations:
+                return
+            self._presenter.show(results)
 
     def _next_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> None:
         """An image has run its last step: it is made anew, larger, of an upscaler's `picture` perhaps, or done."""

@@ -449,6 +449,12 @@ CHINESE_MESSAGES: Mapping[str, str] = {
     "{1} 次起作用。使用 AND 时所有行仍会计算。",
     "Guidance acts in {} of {} evaluations: {} of {} rows of the U-Net are not computed.": "引导在 {2} 次计算中的 "
     "{1} 次起作用：U-Net 的 {4} 行中有 {3} 行不用计算。",
+    "None of {} evaluations is forecast: the first {} and the last are always computed, and as many after each change "
+    "of the text, the guidance or a ControlNet.": "{1} 次计算中没有一次是外推的：前 {2} 次和最后一次总要计算，"
+    "文本、引导或 ControlNet 改变后的同样次数也要计算。",
+    "In the first pass {} of {} evaluations are forecast, without a U-Net call. The second pass follows the same "
+    "rule.": "第一遍的 {2} 次计算中有 {1} 次为外推，不调用 U-Net；第二遍按同样的规则。",
+    "{} of {} evaluations are forecast, without a call of the U-Net.": "{2} 次计算中有 {1} 次为外推，不调用 U-Net。",
     "with a highest noise level of {} numbers from 0 to it": "最高噪声水平为 {1} 时，从 0 到该值的数",
     "for {} nothing but its usual value": "对于 {1}，只允许通常的值",
     "Runs {} of {} steps.": "共 {2} 步，实际运行 {1} 步。",

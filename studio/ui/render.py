@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from studio.answered.events import Event, Failed, Finished, JobSummary, Loading, Picture, Queued, Started, Step, Stopped
 from studio.answered.models import Checkpoint
 from studio.asked.acting import is_upscaled
+from studio.asked.forecast import FORECASTS
 from studio.asked.guidance import METHODS
 from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
@@ -123,7 +124,9 @@ def _guidance_texts(info: Mapping[str, object]) -> list[str]:
         parts.append(say(f"line.guidance.{kind}", low=f"{low:g}", high=f"{high:g}"))
     if share:
         parts.append(say("line.rescale", share=f"{share:g}"))
-    method = info.get("guidance_method")
+    forecast, method = info.get("forecast"), info.get("guidance_method")
+    if forecast in FORECASTS and forecast != "off":
+        parts.append(say("line.forecast", share=choice("forecast", str(forecast))))
     return [*parts, choice("guidance_method", str(method))] if method in METHODS and method != "cfg" else parts
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from studio.asked.control import PREPROCESSORS
 from studio.asked.emphasis import EMPHASES
 from studio.asked.fields import AS_BEFORE, HIRES_UPSCALERS, INPAINT_AREAS, MASK_FILLS, PREVIEWS, RESIZE_MODES
+from studio.asked.forecast import FORECASTS
 from studio.asked.guidance import METHODS
 from studio.asked.messages import Message, as_text, is_joined
 from studio.asked.quantities import QUANTITIES, STATE_DECODERS
@@ -43,6 +44,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
     "preprocessor": PREPROCESSORS,
     "emphasis": EMPHASES,
     "guidance_method": METHODS,
+    "forecast": FORECASTS,
 }
 
 _ENGLISH: Mapping[str, str] = {

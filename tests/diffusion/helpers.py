@@ -9,7 +9,8 @@ import diffusers
 import torch
 
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane
 
 # The class and settings each of our names stands for, written down a second time on purpose.
 REFERENCE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,5 +60,5 @@ def run_lane(lane: Lane, answer: Callable[[Lane], torch.Tensor]) -> list[Evaluat
     """Drive a lane to its end."""
     evaluations = []
     while not lane.is_finished:
-        evaluations.append(lane.advance(answer(lane)))
+        evaluations.append(lane.forecast() if lane.is_forecast else lane.advance(answer(lane)))
     return evaluations

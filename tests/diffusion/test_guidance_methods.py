@@ -14,7 +14,8 @@ from studio.asked.fields import TextToImage
 from studio.asked.problems import InvalidRequest
 from studio.asked.resolved import resolve
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Evaluation, Lane, start_lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from studio.diffusion.rewind import PastEvaluation, rewind
 from tests.diffusion.helpers import ask_unet, reference_scheduler, run_lane

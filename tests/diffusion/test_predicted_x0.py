@@ -16,7 +16,8 @@ from studio.asked.prompt import parse_prompt
 from studio.asked.schedulers import SCHEDULERS
 from studio.diffusion.chunks import ChunkedPrompt
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane
 from studio.diffusion.latents import image_generator
 from studio.diffusion.levels import Level, predicted_noise, predicted_x0
 from studio.diffusion.planned import with_first_noise

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from studio.asked.schedulers import SCHEDULERS
-from studio.diffusion.lane import Evaluation, Lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane
 from studio.diffusion.rewind import PastEvaluation, rewind
 from studio.diffusion.scheduler_switch import SchedulerSwitch, at_level, switch_at
 from studio.families.sd1 import FAMILY as SD1

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from studio.asked.schedulers import SCHEDULERS
-from studio.diffusion.lane import Evaluation
+from studio.diffusion.evaluation import Evaluation
 from studio.diffusion.step_equation import StepEquation, step_equation
 from tests.diffusion.test_predicted_x0 import lane_of, nonlinear
 

@@ -54,6 +54,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "apg_eta": {"guidance_method": "apg"}, "apg_norm": {"guidance_method": "apg"},
     "apg_momentum": {"guidance_method": "apg"},
     "eta": {"scheduler": "euler_a"},
+    "forecast": {"num_inference_steps": 8},
     "noise_seed_delta": {"scheduler": "euler_a"},
     "s_tmin": {"s_churn": 30.0}, "s_tmax": {"s_churn": 30.0}, "s_noise": {"s_churn": 30.0},
 }  # fmt: skip

@@ -14,7 +14,8 @@ from studio.asked.fields import ImageToImage, TextToImage
 from studio.asked.resolved import resolve
 from studio.checkpoints import loader
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Evaluation, Lane, start_lane
+from studio.diffusion.evaluation import Evaluation
+from studio.diffusion.lane import Lane, start_lane
 from studio.diffusion.prompt import encode_prompts
 from tests.checkpoints.original import save_original, tiny_family
 

@@ -15,7 +15,10 @@ from studio.engine.viewer.measures import denoised
 
 def leave(lane: Lane, fork: Fork, components: Components) -> None:
     """Bring a new lane to the fork, change its noise where that is asked for, and give it another scheduler."""
-    past = [PastEvaluation(torch.tensor(e.latents), torch.tensor(e.outputs), e.guidance_scale) for e in fork.past]
+    past = [
+        PastEvaluation(torch.tensor(e.latents), torch.tensor(e.outputs), e.guidance_scale, e.is_forecast)
+        for e in fork.past
+    ]
     seeds, switches = dict(fork.recipe.noise_seeds), fork.switches
     rewind(lane, past, seeds, fork.recipe.painted_evaluations, switches)
     here, seed = fork.branch.evaluation, fork.branch.noise_seed
@@ -39,3 +42,4 @@ def leave(lane: Lane, fork: Fork, components: Components) -> None:
         if x0 is not None:
             scale, x0_here = lane.schedule.scale(here), torch.tensor(x0)[None].to(lane.latents.device)
             lane.latents = scale * at_level(lane.latents / scale, x0_here, before, lane.schedule, here)
+    lane.plan_forecasts(fork.forecast_begin)

@@ -67,6 +67,7 @@ def measures_of(last: Sequence[RecordedEvaluation], after: Array, *, adds_noise:
         "captured": e.guided is not None,
         "ms": round(e.seconds * 1000, 3),
         "rows": e.rows,
+        **({"forecast": True} if e.is_forecast else {}),
         "x0_defined": x0 is not None,
         "norm_x_t": _norm(x_t),
         "norm_denoised": _norm(x0),

@@ -12,7 +12,7 @@ import torch
 from studio.asked.schedulers import SCHEDULERS, NoiseScheduleName, resolve_noise_schedule
 from studio.diffusion.attention import FINE_PLACES, AttentionMaps, TokenRow, merge_chunks, token_rows
 from studio.diffusion.components import Components
-from studio.diffusion.lane import Evaluation
+from studio.diffusion.evaluation import Evaluation
 from studio.diffusion.scheduler_switch import SchedulerSwitch
 from studio.diffusion.tokens import text_at, text_encoders, token_table
 from studio.engine.forks import ImageRecipe
@@ -50,6 +50,7 @@ def record_of(
         outputs=on_cpu(evaluation.outputs),
         seconds=seconds,
         rows=rows,
+        is_forecast=evaluation.is_forecast,
         attention=attention,
     )
     model_output = on_cpu(evaluation.model_output)
@@ -135,6 +136,7 @@ def recipe(run: Run, image: int, switches: Mapping[int, SchedulerSwitch]) -> Ima
         words,
         fork.word_weights,
         fork.layout,
+        fork.forecast_begin,
     )
 
 

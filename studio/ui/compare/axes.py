@@ -19,6 +19,7 @@ SUGGESTIONS: Mapping[str, str] = {
     "guidance_high": "0, 2, 5, 10",
     "guidance_rescale": "0, 0.35, 0.7, 1",
     "guidance_method": "CFG, APG",
+    "forecast": "Off, A third, Half, Two thirds",
     "strength": "0.3, 0.5, 0.7, 0.9",
     "lora_weight": "0, 0.5, 1",
     "control_scale": "0, 0.5, 1, 1.5",
@@ -30,7 +31,7 @@ SUGGESTIONS: Mapping[str, str] = {
 }
 # Stands between an axis and why it cannot be used; the page greys what holds it (static/unusable.js).
 UNUSABLE = " — "
-_NAMES = frozenset({"scheduler", "noise_schedule", "guidance_method", "checkpoint"})
+_NAMES = frozenset({"scheduler", "noise_schedule", "guidance_method", "forecast", "checkpoint"})
 
 
 def suggestion(engine: Engine, axis: str) -> str:

@@ -17,8 +17,9 @@ export function recordingNote(record, index, say) {
   ]);
 }
 
-/** Whether a run is the sample's, and its checkpoint, seed, schedulers and guidance scale, in one line. */
-export function factsOf({ run, isSample }, say, schedules) {
+/** Whether a run is the sample's, and its checkpoint, seed, schedulers guidance scale and how many evaluations
+    are forecast, in one line. */
+export function factsOf({ run, evaluations, isSample }, say, schedules) {
   const facts = isSample ? [say("fact.sample")] : [];
   if (run.checkpoint) facts.push(run.checkpoint);
   if (run.seed !== undefined) facts.push(say("fact.seed", { seed: run.seed }));
@@ -42,15 +43,19 @@ export function factsOf({ run, isSample }, say, schedules) {
   if (low || high) facts.push(say("fact.band", { low: low || 0, high: high || "∞" }));
   if (share) facts.push(say("fact.rescale", { share }));
   if (method && method !== "cfg") facts.push(say(`guidance.method.${method}`));
+  const count = evaluations.filter((e) => e.forecast).length;
+  if (count) facts.push(say("fact.forecast", { count, total: evaluations.length }));
   return facts.join(" · ");
 }
 
-/** The noise level of an evaluation: timestep, sigma and signal-to-noise ratio in dB. */
+/** The noise level of an evaluation: timestep, sigma and signal-to-noise ratio in dB, and whether its
+    answer is forecast. */
 export function levelOf(now, say) {
   const finite = Number.isFinite(now.log_snr);
   return [
     say("level.timestep", { value: number(now.timestep) }),
     say("level.sigma", { value: Number.isFinite(now.sigma) ? number(now.sigma, now.sigma < 1 ? 3 : 2) : "∞" }),
     finite ? say("level.snr", { value: number(decibels(now.log_snr), 1) }) : say("level.no_snr"),
+    ...(now.forecast ? [say("level.forecast")] : []),
   ].join("   ");
 }
