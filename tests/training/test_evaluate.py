@@ -145,6 +145,20 @@ def test_sweeps_go_over_guidance_1_to_15_and_1_to_50_steps_of_four_schedulers(tm
         assert drawn.count("<polyline") == lines
 
 
+@pytest.mark.usefixtures("knowing")
+def test_forecasts_are_measured_against_the_rows_that_they_spend(tmp_path: Path) -> None:
+    found = evaluate.forecast_curve(CHECKPOINT, 3, 1, tmp_path, step_counts=(8, 25), schedulers=("euler",))
+    rows = found["rows"]
+    assert isinstance(rows, list)
+    assert [(row["forecast"], row["steps"], row["rows"]) for row in rows] == [
+        ("off", 8, 16), ("off", 25, 50), ("third", 8, 12), ("third", 25, 36), ("half", 8, 12), ("half", 25, 28),
+        ("two_thirds", 8, 10), ("two_thirds", 25, 22),
+    ]  # fmt: skip
+    assert {row["right"] for row in rows} == {100.0}
+    ElementTree.fromstring((tmp_path / "accuracy-forecast-euler.svg").read_text(encoding="utf-8"))
+    json.dumps(found)
+
+
 def test_curves_of_every_loss_whose_run_is_there(tmp_path: Path) -> None:
     figures = {
         "autoencoder": {"reconstruction": 0.5, "gradient": 0.2, "kl": 0.1, "head": 0.05},
