@@ -98,7 +98,9 @@ class Worker:
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
-        images = self._runs.images(plan.tick)
+        images = self._forecast(self._runs.images(plan.tick))  # a branch may begin with a forecast
+        if not images:
+            return
         self._threads.settle(exact=any(active.run.exact for active in images))
         start = time.perf_counter()
         results = self._executor.evaluate(images)
@@ -125,14 +127,15 @@ class Worker:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)
 
-    def _forecast(self, images: Sequence[ActiveImage]) -> None:
-        """Evaluations that these images forecast follow at once: they need no U-Net call, so no tick."""
+    def _forecast(self, images: Sequence[ActiveImage]) -> list[ActiveImage]:
+        """Make the evaluations that these images forecast: they need no U-Net call, so no tick. Returns the images
+        whose jobs have not ended by it."""
         while True:
             results = self._executor.forecast(images)
             for active, error in results.failures:
                 self._fail(active.run.job, error)
             if not results.evaluations:
-                return
+                return [active for active in images if active.at_work]
             self._presenter.show(results)
 
     def _next_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> None:
