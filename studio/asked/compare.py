@@ -22,6 +22,7 @@ from studio.asked.axes import (
 )
 from studio.asked.control import Control
 from studio.asked.fields import ImageToImage, TextToImage
+from studio.asked.forecast import computed_evaluations
 from studio.asked.messages import Message
 from studio.asked.problems import InvalidRequest, Problem, quoted_value
 from studio.asked.prompt import parse_prompt
@@ -171,7 +172,9 @@ class Comparison:
         cells = [self.resolve_cell(index, Suits(width=width, height=height)) for index in self.possible]
         return [
             (
-                evaluations(cell.scheduler, cell.steps) if cell.steps else 0,
+                computed_evaluations(cell.request.forecast, evaluations(cell.scheduler, cell.steps))
+                if cell.steps
+                else 0,
                 cell.prompt.rows(2 if cell.guidance_scale != 1 else 1),
                 cell.width * cell.height,
             )

@@ -64,6 +64,11 @@ def forecast_evaluations(forecast: str, asked: Sequence[Asked], begin: int = 0) 
     return frozenset(chosen)
 
 
+def computed_evaluations(forecast: str, total: int) -> int:
+    """How many of a run's evaluations ask the U-Net, as far as it can be said without its noise levels and words."""
+    return total - len(forecast_evaluations(forecast, [Asked(float(index)) for index in range(total)]))
+
+
 def _is_near(places: Sequence[float], place: float | None) -> bool:
     """Whether the line through the last two places reaches a place."""
     if place is None or len(places) < POINTS:

@@ -19,6 +19,6 @@ def test_an_axis_that_cannot_be_used_says_what_it_needs() -> None:
 def test_each_axis_explains_its_own_values() -> None:
     for field in AXIS_FIELDS:
         assert ("range" in axes.help_of(field)) == (
-            field not in ("prompt", "size", "scheduler", "noise_schedule", "guidance_method", "checkpoint")
+            field not in ("prompt", "size", "scheduler", "noise_schedule", "guidance_method", "forecast", "checkpoint")
         )
     assert "takes its place" in axes.help_of("prompt")
