@@ -340,19 +340,6 @@ class Executor:
                 result.failures.append((active, error))
         return result
 
-    @torch.inference_mode()
-    def forecast(self, images: Sequence[ActiveImage]) -> TickResult:
-        """The next evaluation of those images whose lanes forecast it, without a U-Net call."""
-        result = TickResult()
-        for active in images:
-            if not (active.at_work and active.lane.is_forecast):
-                continue
-            try:
-                result.evaluations.append((active, _checked(active.lane, active.lane.forecast())))
-            except Exception as error:
-                result.failures.append((active, error))
-        return result
-
     def denoise(self, calls: Sequence[UnetCall]) -> torch.Tensor:
         """Rows (sum of branches, C, h, w) in the order of the calls, for a question beside the running lanes."""
         return torch.cat(self._answers(calls))
@@ -381,6 +368,19 @@ class Executor:
         pixels = vae.decode(components, latents)
         self.fitter.learn(components, latents, pixels)
         return pixels
+
+
+@torch.inference_mode()
+def forecast(images: Sequence[ActiveImage]) -> TickResult:
+    """The next evaluation of those images whose lanes forecast it, without a U-Net call."""
+    result = TickResult()
+    for active in images:
+        if active.at_work and active.lane.is_forecast:
+            try:
+                result.evaluations.append((active, _checked(active.lane, active.lane.forecast())))
+            except Exception as error:
+                result.failures.append((active, error))
+    return result
 
 
 def _checked(lane: Lane, evaluation: Evaluation) -> Evaluation:

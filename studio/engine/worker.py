@@ -21,7 +21,7 @@ from studio.engine.between_ticks import BetweenTicks
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
-from studio.engine.executor import Executor
+from studio.engine.executor import Executor, forecast
 from studio.engine.jobs import Job
 from studio.engine.outside import Outside
 from studio.engine.presenter import Presenter
@@ -131,7 +131,7 @@ class Worker:
         """Make the evaluations that these images forecast: they need no U-Net call, so no tick. Returns the images
         whose jobs have not ended by it."""
         while True:
-            results = self._executor.forecast(images)
+            results = forecast(images)
             for active, error in results.failures:
                 self._fail(active.run.job, error)
             if not results.evaluations:
