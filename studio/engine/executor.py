@@ -335,7 +335,7 @@ class Executor:
         result.seconds, result.rows = time.perf_counter() - start, sum(len(rows) for rows in answers)
         for active, rows in zip(result.callers, answers):
             try:
-                result.evaluations.append((active, _checked(active.lane, active.lane.advance(rows))))
+                result.evaluations.append((active, checked(active.lane, active.lane.advance(rows))))
             except Exception as error:
                 result.failures.append((active, error))
         return result
@@ -370,20 +370,7 @@ class Executor:
         return pixels
 
 
-@torch.inference_mode()
-def forecast(images: Sequence[ActiveImage]) -> TickResult:
-    """The next evaluation of those images whose lanes forecast it, without a U-Net call."""
-    result = TickResult()
-    for active in images:
-        if active.at_work and active.lane.is_forecast:
-            try:
-                result.evaluations.append((active, _checked(active.lane, active.lane.forecast())))
-            except Exception as error:
-                result.failures.append((active, error))
-    return result
-
-
-def _checked(lane: Lane, evaluation: Evaluation) -> Evaluation:
+def checked(lane: Lane, evaluation: Evaluation) -> Evaluation:
     """An evaluation that a lane has just made. Raises NotFinite where it holds no numbers."""
     failures.check_finite(lane, evaluation)
     return evaluation

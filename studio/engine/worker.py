@@ -6,7 +6,6 @@ Imports torch, so it is itself imported on that thread alone. Every error ends a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -21,7 +20,8 @@ from studio.engine.between_ticks import BetweenTicks
 from studio.engine.checkpoint_switch import CheckpointSwitch
 from studio.engine.compute_threads import ComputeThreads
 from studio.engine.device import Device
-from studio.engine.executor import Executor, forecast
+from studio.engine.executor import Executor
+from studio.engine.forecasts import forecast
 from studio.engine.jobs import Job
 from studio.engine.outside import Outside
 from studio.engine.presenter import Presenter
@@ -98,9 +98,7 @@ class Worker:
 
     @torch.inference_mode()
     def _tick(self, plan: Plan) -> None:
-        images = self._forecast(self._runs.images(plan.tick))  # a branch may begin with a forecast
-        if not images:
-            return
+        images = forecast(self._runs.images(plan.tick), self._presenter.show, self._fail)
         self._threads.settle(exact=any(active.run.exact for active in images))
         start = time.perf_counter()
         results = self._executor.evaluate(images)
@@ -115,7 +113,6 @@ class Worker:
         for active in results.callers:
             active.threads.add(self._threads.number)
         self._presenter.show(results)
-        self._forecast(results.callers)
         seconds = time.perf_counter() - start
         self._between.ticked(seconds)
         shares = self._scheduler.update(plan, rows=results.rows, call_seconds=results.seconds, seconds=seconds)
@@ -126,17 +123,6 @@ class Worker:
             if active.lane.is_finished and active.at_work and active.run.job.stop_reason is None:
                 with failures.ending(active.run.job, self._fail):
                     self._next_pass(active)
-
-    def _forecast(self, images: Sequence[ActiveImage]) -> list[ActiveImage]:
-        """Make the evaluations that these images forecast: they need no U-Net call, so no tick. Returns the images
-        whose jobs have not ended by it."""
-        while True:
-            results = forecast(images)
-            for active, error in results.failures:
-                self._fail(active.run.job, error)
-            if not results.evaluations:
-                return [active for active in images if active.at_work]
-            self._presenter.show(results)
 
     def _next_pass(self, active: ActiveImage, picture: Image.Image | None = None) -> None:
         """An image has run its last step: it is made anew, larger, of an upscaler's `picture` perhaps, or done."""
