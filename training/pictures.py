@@ -85,7 +85,7 @@ def _lanes(components: Components, prompts: Sequence[tuple[str, int]], settings:
 def rows_per_picture(components: Components, settings: Settings) -> int:
     """Rows of the U-Net that a picture of a plain prompt costs."""
     lane = _lanes(components, [("a red apple", 0)], settings)[0]
-    return lane.rows * (lane.total - lane.forecasts)
+    return lane.rows * (lane.total - len(lane.forecasts))
 
 
 def run_lanes(components: Components, lanes: list[Lane]) -> list[torch.Tensor]:

@@ -37,6 +37,9 @@ class Forecast:
         self._prediction_type = prediction_type
         self._points: list[tuple[float, torch.Tensor]] = []  # of the last computed ones: place, x0 (rows, C, h, w)
 
+    def __len__(self) -> int:
+        return len(self.evaluations)
+
     def plan(self, asked: Sequence[Asked], begin: int, *, forget: bool) -> None:
         """Decide anew which evaluations from `begin` on are forecast, from those computed from there on. `forget`: what
         was computed so far."""

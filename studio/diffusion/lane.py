@@ -7,8 +7,6 @@ It never calls the U-Net itself and knows no engine, job or page; five lines dri
         timestep = torch.full((len(call.sample),), call.timestep)
         answer = unet(call.sample, timestep, call.prompt_embeds, added_cond_kwargs=call.added, return_dict=False)[0]
         evaluation = lane.advance(answer)
-
-Where `lane.is_forecast`, `lane.forecast()` advances it without a call.
 """
 
 from __future__ import annotations
@@ -112,7 +110,7 @@ class Lane:
         self._scheduler_config = components.scheduler_config
         self._timesteps = [float(t) for t in schedule.timesteps]
         self._model_input: torch.Tensor | None = None  # model input of the call that waits for its answer
-        self._forecast = Forecast(forecast, components.prediction_type)
+        self.forecasts = Forecast(forecast, components.prediction_type)
         self.plan_forecasts()
 
     @property
@@ -141,13 +139,8 @@ class Lane:
 
     @property
     def is_forecast(self) -> bool:
-        """Whether its next evaluation is forecast, and not asked of the U-Net."""
-        return self.index in self._forecast.evaluations
-
-    @property
-    def forecasts(self) -> int:
-        """Evaluations of the whole run that are forecast."""
-        return len(self._forecast.evaluations)
+        """Whether its next evaluation is forecast: `forecast` makes it, without a call of the U-Net."""
+        return self.index in self.forecasts.evaluations
 
     @property
     def is_finished(self) -> bool:
@@ -216,21 +209,22 @@ class Lane:
             raise ValueError(f"evaluation {self.index} is not to be forecast")
         self.call()
         assert self._model_input is not None
-        outputs = self._forecast.outputs(self.schedule.levels[self.index], self._model_input)
+        outputs = self.forecasts.outputs(self.schedule.levels[self.index], self._model_input)
         return self._take(outputs, is_forecast=True)
 
     def plan_forecasts(self, begin: int | None = None) -> None:
         """Decide which evaluations are forecast, from those computed from `begin` on. Where the latents or what is
         asked have changed that is the next one (None)."""
-        if self._forecast.is_on:
+        if self.forecasts.is_on:
             begin = self.index if begin is None else begin
             asked = [self._asked(index) for index in range(self.total)]
-            self._forecast.plan(asked, begin, forget=begin == self.index)
+            self.forecasts.plan(asked, begin, forget=begin == self.index)
 
     def _asked(self, index: int) -> Asked:
         texts = id(self.conditioning.at(self.schedule.steps[index])[0])
         acting = [id(one) for one in self._controls if one.acts(index, self.total)]
-        acting += [id(one) for one in self._edits if one.acts(index)]
+        looked_at = () if self.recorded_row is None else (self.recorded_row,)
+        acting += [id(one) for one in (*self._edits, *looked_at) if one.acts(index)]
         place = place_of(self.schedule.levels[index], self._prediction_type)
         return Asked(place, (texts, self._is_guided_at(index), *acting))
 
@@ -241,7 +235,7 @@ class Lane:
         index, level, x_t = self.index, self.schedule.levels[self.index], self._model_input
         outputs = model_output.float()
         if not is_forecast:
-            self._forecast.add(level, x_t, outputs)
+            self.forecasts.add(level, x_t, outputs)
         guided_output = self._method.guide(outputs, self.guidance_scale, x_t, level)
         evaluation = Evaluation(
             index=index,
@@ -280,7 +274,7 @@ class Lane:
     def add_edits(self, *edits: AttentionEdit) -> None:
         """Change its attention, or look at it, in other ways as well."""
         self._edits += edits
-        self.plan_forecasts(self._forecast.begin)
+        self.plan_forecasts(self.forecasts.begin)
 
     def _edits_now(self) -> tuple[AttentionEdit, ...]:
         """The edits that act in the next evaluation."""

@@ -13,7 +13,7 @@ def forecast_notes(lane: Lane, resolved: Resolved) -> list[Message]:
     the first pass."""
     if resolved.request.forecast == "off":
         return []
-    count, total = lane.forecasts, lane.total
+    count, total = len(lane.forecasts), lane.total
     if not count:
         return [
             Message(

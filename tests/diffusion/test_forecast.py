@@ -114,7 +114,7 @@ def test_it_is_the_plain_loop(components: Components, prediction: str, rescale: 
                 guided = rescale * guided * c.std() / guided.std() + (1 - rescale) * guided
             latents = scheduler.step(guided, t, latents, return_dict=False)[0]
     lane = lane_of(components, scheduler="euler", forecast="half", guidance_rescale=rescale)
-    assert lane.forecasts == 4
+    assert len(lane.forecasts) == 4
     evaluations, calls = run(lane, components)
     assert calls == 8
     assert [e.index for e in evaluations if e.is_forecast] == [3, 5, 7, 9]
@@ -139,7 +139,7 @@ def test_a_model_whose_x0_is_such_a_line_is_forecast_without_a_mistake(component
 
     steps = {"scheduler": scheduler, "steps": 20}
     skipping, whole = lane_of(components, forecast="two_thirds", **steps), lane_of(components, **steps)
-    assert skipping.forecasts >= 5
+    assert len(skipping.forecasts) >= 5
     run_lane(skipping, answer)
     run_lane(whole, answer)
     assert torch.isfinite(skipping.latents).all()
@@ -149,7 +149,7 @@ def test_a_model_whose_x0_is_such_a_line_is_forecast_without_a_mistake(component
 def test_a_band_of_guidance_and_a_scheduled_prompt_are_computed_where_they_change(components: Components) -> None:
     banded = lane_of(components, steps=24, scheduler="euler", forecast="half", guidance_low=0.7, guidance_high=4.0)
     evaluations, calls = run(banded, components)
-    assert calls == 24 - banded.forecasts
+    assert calls == 24 - len(banded.forecasts)
     rows = [len(e.outputs) for e in evaluations]
     changes = [index for index in range(1, 24) if rows[index] != rows[index - 1]]
     assert len(changes) == 2

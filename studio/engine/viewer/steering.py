@@ -40,6 +40,7 @@ def steer(
     if fork.layout is not None:
         models = fork.recipe.models
         lane.recorded_row = recorded_row(lane, fork.layout, conditioner, components, resolved, adapters, models)
+        lane.plan_forecasts(fork.forecast_begin)
 
 
 def word_factors(lane: Lane, table: Sequence[Mapping[str, Any]], weights: WordWeights) -> TokenFactors:
