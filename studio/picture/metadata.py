@@ -25,6 +25,9 @@ facts about the run. These facts are understood here, all of them optional:
     vae_dtype, text_dtype  of the VAE and of the text encoders, where it is another one
     threads                numbers of CPU threads of its calls; with another number the last bits differ
     versions               name -> version; the studio's own is added
+    postprocess            by what the finished picture was enlarged later (`studio.picture.enlarged`)
+    made_elsewhere         true where another program has made the picture, and the studio has only enlarged it: then
+                           the record says nothing of the making, and the A1111 text does
 
 Others (evaluations, seconds, ...) are kept as they are.
 """
@@ -53,6 +56,8 @@ from studio.picture.decode import FORMATS
 from studio.picture.file_formats import A1111_CHUNK, EXIF_IFD, OWN_CHUNK, USER_COMMENT, record_of_xmp
 from studio.picture.infotext import MAX_TEXT_BYTES, parse_parameters, read_parameters
 from studio.picture.named_files import hashes_of_pairs
+
+MADE_ELSEWHERE = "made_elsewhere"
 
 # ------------------------------------------------------------------------------------------------------ writing
 
@@ -103,7 +108,7 @@ def read_png(
     settings that the studio would not run, from wherever they come.
     """
     texts = texts_of(source)
-    own = _json_object(texts.get(OWN_CHUNK, ""))
+    own = info_of_texts(texts)
     if own is not None:
         return request_from_info(own, image=image, mask=mask, control_images=control_images)
     return read_parameters(texts.get(A1111_CHUNK, ""), image=image, mask=mask)
@@ -136,9 +141,11 @@ def own_info(source: bytes | Path) -> dict[str, object] | None:
     return info_of_texts(texts_of(source))
 
 
-def info_of_texts(texts: Mapping[str, str]) -> dict[str, object] | None:
-    """As `own_info`, of the texts of a file."""
-    return _json_object(texts.get(OWN_CHUNK, ""))
+def info_of_texts(texts: Mapping[str, str], *, of_making: bool = True) -> dict[str, object] | None:
+    """As `own_info`, of the texts of a file. One that says nothing of the making is none, unless `of_making` is
+    False."""
+    info = _json_object(texts.get(OWN_CHUNK, ""))
+    return None if info is not None and of_making and info.get(MADE_ELSEWHERE) is True else info
 
 
 def request_from_info(

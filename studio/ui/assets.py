@@ -44,6 +44,7 @@ STYLES = (
     "queue/static/queue.css",
     "static/sharing.css",
     "static/shortcuts.css",
+    "static/upscaling.css",
 )
 # What makes bytes smaller, the smallest first; `quality` from 0 (quick) to 9.
 _ENCODINGS: dict[str, Callable[[bytes, int], bytes]] = {

@@ -19,6 +19,8 @@ from studio.asked.problems import InvalidRequest, Problem
 from studio.asked.requests import ROWS, Request
 from studio.asked.resolved import Suits, resolve
 from studio.asked.schedulers import NOISE_SCHEDULES, SCHEDULERS, steps_run
+from studio.picture.enlarged import upscalers_of
+from studio.picture.metadata import MADE_ELSEWHERE
 from studio.ui.stored_sentences import retold
 from studio.ui.text import say
 
@@ -49,7 +51,7 @@ def picture_view(picture: Picture, frames: int = FRAMES_PER_PICTURE) -> View:
         "prompt": str(picture.info.get("prompt", "")),
         "line": settings_line(picture),
         "notes": prompt_notes(picture.info),
-        "settings": settings_of(picture.info) | {"seed": str(picture.seed)},
+        "settings": _reusable(picture),
         "film": [data_uri(jpeg) for jpeg in spread_frames(picture.filmstrip, frames)],
         "evaluations": len(picture.filmstrip),
     }
@@ -61,6 +63,13 @@ def prompt_notes(info: Mapping[str, object]) -> list[str]:
     notes, file_note = info.get("prompt_notes"), info.get("file_note")
     everything = [*(notes if isinstance(notes, list) else ()), file_note]
     return [retold(note) for note in everything if isinstance(note, str)][:20]
+
+
+def _reusable(picture: Picture) -> dict[str, object] | None:
+    """The settings to be reused; None for a picture that another program has made."""
+    if picture.info.get(MADE_ELSEWHERE) is True:
+        return None
+    return settings_of(picture.info) | {"seed": str(picture.seed)}
 
 
 def settings_of(info: Mapping[str, object]) -> dict[str, object]:
@@ -83,7 +92,7 @@ def settings_line(picture: Picture) -> str:
 
 def settings_texts(info: Mapping[str, object], seed: str, width: int, height: int) -> list[str]:
     """The parts of the line of a picture of this size: seed, steps, scheduler, guidance, and what else was set."""
-    parts = [say("line.seed", seed=seed)]
+    parts = [say("line.seed", seed=seed)] if info.get(MADE_ELSEWHERE) is not True else []
     scheduler, schedule = str(info.get("scheduler", "")), str(info.get("noise_schedule", ""))
     if scheduler in SCHEDULERS:
         values = {"steps": info.get("num_inference_steps", ""), "scheduler": SCHEDULERS[scheduler].label}
@@ -109,7 +118,12 @@ def settings_texts(info: Mapping[str, object], seed: str, width: int, height: in
     parts.append(say("line.size", width=width, height=height))
     if is_upscaled(info):
         parts.append(say("line.upscaled", upscaler=info["upscale"]))
-    return parts
+    return [*parts, *enlargement_texts(info)]
+
+
+def enlargement_texts(info: Mapping[str, object]) -> list[str]:
+    """By what a picture was enlarged after its making."""
+    return [say("line.enlarged", upscaler=name, factor=f"{factor:g}") for name, factor in upscalers_of(info)]
 
 
 def _guidance_texts(info: Mapping[str, object]) -> list[str]:

@@ -29,6 +29,7 @@ from studio.ui.new_model_texts import NEW_MODELS
 from studio.ui.preset_texts import PRESETS
 from studio.ui.prompt_texts import PROMPT_BOX
 from studio.ui.queue_texts import QUEUE
+from studio.ui.upscaling_texts import UPSCALING
 from studio.ui.word_texts import PROMPT_WORDS
 
 DEFAULT_LANGUAGE = language.DEFAULT
@@ -446,6 +447,8 @@ _ENGLISH: Mapping[str, str] = {
     "stage.unsaved": "not saved yet",
     "stage.edit": "Image to image",
     "stage.inpaint": "Inpaint",
+    "stage.upscale": "Upscale",
+    "stage.upscale.help": "Enlarge this picture with an upscaler, as one more picture",
     "stage.noise": "Noise viewer",
     "stage.compare": "Compare",
     "stage.compare.help": "Steps and guidance around this picture, in a grid to slide over",
@@ -468,6 +471,7 @@ _ENGLISH: Mapping[str, str] = {
     "line.control": "{model} at {scale}",
     "line.size": "{width} × {height}",
     "line.upscaled": "enlarged by {upscaler}",
+    "line.enlarged": "upscaled {factor}× by {upscaler}",
     # ------------------------------------------------------------------------------------------------- messages
     "problem": "{value} is not allowed here. Allowed: {allowed}.",
     "problem.needed": "A picture is needed: {allowed}.",
@@ -1160,6 +1164,7 @@ _ENGLISH: Mapping[str, str] = {
     "picture_sheet.compare": "Compare around it",
     "picture_sheet.image_to_image": "To Image to image",
     "picture_sheet.inpaint": "To Inpaint",
+    "picture_sheet.upscale": "Upscale",
     "picture_sheet.insert": "Insert as text",
     "picture_sheet.missing": "Not installed here",
     "picture_sheet.left_out": "Left out",
@@ -1213,6 +1218,7 @@ _ENGLISH: Mapping[str, str] = {
     "library.select": "Select: {name}",
     "library.selection": "Selected pictures",
     "library.selected": "{count} selected",
+    "library.upscale": "Upscale",
     "library.zip": "Save as ZIP",
     "library.clear": "Select none",
     "library.delete": "Delete",
@@ -1239,6 +1245,7 @@ _ENGLISH: Mapping[str, str] = {
     "library.fact.seconds": "Seconds",
     "library.fact.threads": "CPU threads",
     "library.fact.model_hash": "Model hash (SHA-256)",
+    "library.fact.postprocess": "After it was made",
     "library.fact.yes": "yes",
     "library.fact.no": "no",
     "library.before_after": "Before and after",
@@ -2034,6 +2041,7 @@ PARTS: tuple[Mapping[str, Mapping[str, str]], ...] = (
     NEW_MODELS,
     PROMPT_BOX,
     PROMPT_WORDS,
+    UPSCALING,
 )
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {

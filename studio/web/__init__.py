@@ -40,6 +40,7 @@ from studio.web.share_routes import ShareRoutes
 from studio.web.sharing import Sharing
 from studio.web.style_routes import StyleRoutes
 from studio.web.upload_room import UploadRoom
+from studio.web.upscale_routes import UpscaleRoutes
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def middleware(
         Middleware(SavingRoutes, gallery=gallery),
         Middleware(StyleRoutes, styles=Styles(gallery.outputs_dir)),
         Middleware(PresetRoutes, files=PresetFiles(gallery.outputs_dir), engine=engine),
+        Middleware(UpscaleRoutes, engine=engine, gallery=gallery, library=library, room=room),
         Middleware(Front),
         Middleware(Routes, engine=engine, gallery=gallery, replay_page=replay_page, room=room),
         *([Middleware(Calls, functions=functions)] if functions is not None else []),

@@ -22,7 +22,7 @@ from studio.web.login import GUEST_HEADER, PROGRAM_PATHS
 from studio.web.owner import HEADER, NO_COOKIE_HEADER
 
 _CALL = re.compile(r"/gradio_api/(call(/v2)?/[^/]+|run/[^/]+|api/[^/]+|queue/join)/?")
-_PICTURES = ("/ask/control-map", "/ask/picture-settings")  # decode what they are sent
+_PICTURES = ("/ask/control-map", "/ask/picture-settings", "/ask/upscale")  # decode what they are sent
 BURST, PER_SECOND = 120.0, 10.0  # of one guest; a page sends two or three calls for each click
 SHARED_BURST, SHARED_PER_SECOND = 200.0, 20.0  # of all clients without a cookie
 MAX_BUCKETS = 10_000

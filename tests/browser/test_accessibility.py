@@ -91,6 +91,13 @@ def open_sheet(page: Page) -> None:
     expect(page.locator("dialog[open] .ls-sharing-main")).to_be_visible()
 
 
+def open_upscaling(page: Page) -> None:
+    """The dialog that enlarges the picture on the stage, with fields for a size."""
+    stage(page).locator(".ls-actions button:visible").nth(2).click()
+    page.locator("#ls-upscaling-how").select_option("size")
+    expect(page.locator("dialog[open] .ls-upscaling-becomes")).not_to_be_empty()
+
+
 def open_drawer(page: Page) -> None:
     """The drawer of LoRAs with one in use, and a prompt whose tokens are shown."""
     workspace = page.locator("#text_to_image-workspace")
@@ -132,7 +139,10 @@ def test_axe_finds_nothing_on_any_tab_and_in_any_state(visitor: Visitor, theme: 
     finished(page)
     page.wait_for_timeout(300)  # the button's colours change slowly
     found["finished"] = violations(page)
-    stage(page).locator(".ls-actions button:visible").nth(2).click()  # to the noise viewer
+    open_upscaling(page)
+    found["upscaling"] = violations(page)
+    page.keyboard.press("Escape")
+    stage(page).locator(".ls-actions button:visible").nth(3).click()  # to the noise viewer
     expect(page.locator(".ls-where")).to_be_visible()
     for name in TABS:
         open_tab(page, name)
@@ -175,7 +185,7 @@ def test_every_control_of_every_tab_is_reached_by_keyboard_both_ways_and_shows_t
     page = visitor()
     run(page, "a fox")
     finished(page)
-    stage(page).locator(".ls-actions button:visible").nth(2).click()
+    stage(page).locator(".ls-actions button:visible").nth(3).click()
     expect(page.locator(".ls-where")).to_be_visible()
     for name in TABS:
         open_tab(page, name)
@@ -247,6 +257,9 @@ def test_nothing_is_wider_than_a_phone_or_a_screen_at_two_hundred_percent(visito
 
     run(page, "a fox")
     finished(page)
+    open_upscaling(page)
+    look("upscaling")
+    page.keyboard.press("Escape")
     for name in TABS:
         open_tab(page, name)
         look(name)

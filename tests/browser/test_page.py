@@ -252,13 +252,36 @@ def test_earlier_pictures_come_back_with_their_settings(visitor: Visitor) -> Non
     expect(page.locator("#text_to_image-seed input")).to_have_value("41")
 
 
-def test_save_downloads_the_png(visitor: Visitor) -> None:
+def test_save_downloads_the_png_and_upscale_makes_larger_ones(visitor: Visitor) -> None:
     page = visitor()
     generate(page, "to keep")
     finished(page)
     with page.expect_download() as download:
         stage(page).get_by_role("button", name="Save").click()
     assert download.value.suggested_filename.endswith(".png")
+    before = shown_source(page)
+    upscale = stage(page).get_by_role("button", name="Upscale")
+    upscale.click()
+    dialog = page.get_by_role("dialog", name="Upscale")
+    expect(dialog.get_by_label("Upscaler", exact=True)).to_be_focused()
+    factor = dialog.get_by_role("spinbutton", name="Factor")
+    expect(factor).to_have_value("4")  # the upscaler's own scale
+    factor.fill("30")
+    expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
+    factor.fill("2")
+    factor.press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(stage(page).locator(".ls-caption")).to_contain_text("upscaled 2× by small-world-4x")
+    assert shown_source(page) != before
+    expect(stage(page).locator(".ls-thumb")).to_have_count(2)
+    expect(upscale).to_be_focused()
+    page.get_by_role("tab", name="Library").click()
+    for place in (0, 1):
+        page.locator(".ls-library-tile").nth(place).get_by_role("checkbox").check()
+    page.get_by_role("group", name="Selected pictures").get_by_role("button", name="Upscale").click()
+    dialog = page.get_by_role("dialog", name="Upscale 2 pictures")
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog).to_contain_text("2 of 2 pictures are upscaled and saved among yours.")
 
 
 def test_words_examples_and_tokens_help_with_the_prompt(visitor: Visitor) -> None:

@@ -33,6 +33,7 @@ PREFIXES = {
     "learn/": "learn",
     "queue/": "queue",
     "static/machine.js": "machine",
+    "static/upscaling.js": "upscaling",
     "picture_sheet/": "picture_sheet",
 }  # what the texts of a script, or of a folder of scripts, begin with; the others are the viewer's
 SHOWN = {"label", "info", "placeholder", "title"}  # arguments of components whose value a visitor reads

@@ -34,6 +34,7 @@ TABLES = {
         "PRESETS",
         "NEW_MODELS",
         "PROMPT_WORDS",
+        "UPSCALING",
         "PROMPT_BOX",
         "GUIDANCE",
     )

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.asked.prompt import parse_prompt
-from studio.picture.file_formats import OWN_CHUNK
 from studio.picture.file_settings import FileSettings
-from studio.picture.metadata import head
+from studio.picture.metadata import head, info_of_texts
 from studio.picture.programs import settings_of_texts
 from studio.picture.taken_over import STUDIO
 
@@ -64,11 +63,8 @@ def facts_of(path: Path) -> Facts:
 
 def facts_of_texts(width: int, height: int, texts: Mapping[str, str]) -> Facts:
     """What the texts of a file say by keyword; `width` and `height` of its picture, in pixels."""
-    try:
-        info = json.loads(texts.get(OWN_CHUNK, "null"))
-    except (ValueError, RecursionError):
-        info = None
-    if isinstance(info, dict):
+    info = info_of_texts(texts)
+    if info is not None:
         values = {name: value for name, value in info.items() if name not in _INFO_LEFT_OUT and value is not None}
         return _facts(width, height, STUDIO, info, values, info)
     program_settings = settings_of_texts(texts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from studio.asked.requests import REQUEST_KINDS, ROWS
+from studio.picture.enlarged import POSTPROCESS
 from studio.picture.library.reading import Facts
-from studio.ui.render import choice
+from studio.ui.render import choice, enlargement_texts
 from studio.ui.text import say
 from studio.ui.visible import visible
 
@@ -22,7 +23,8 @@ def settings_of(facts: Facts) -> list[tuple[str, str]]:
     if facts.info is None:
         return [(_label(name), _value(name, value)) for name, value in facts.settings.items()]
     pairs = [(name, value) for name, value in facts.settings.items() if _has_a_say(name, facts.info)]
-    return [(_label(name), _value(name, value)) for name, value in pairs]
+    settings = [(_label(name), _value(name, value)) for name, value in pairs if name != POSTPROCESS]
+    return settings + [(say("library.fact.postprocess"), text) for text in enlargement_texts(facts.info)]
 
 
 def _has_a_say(name: str, info: Mapping[str, object]) -> bool:

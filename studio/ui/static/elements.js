@@ -105,6 +105,7 @@ const paths = {
   compare: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
   reuse: "M5 12a7 7 0 0 1 12-5l2 2m0-4v4h-4M19 12a7 7 0 0 1-12 5l-2-2m0 4v-4h4",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
+  upscale: "M14 4h6v6M20 4l-6.5 6.5M10 20H4v-6M4 20l6.5-6.5",
   first: "M18 6l-8 6 8 6zM6 6v12",
   previous: "M15 6l-8 6 8 6z",
   play: "M8 5l11 7-11 7z",

@@ -63,7 +63,7 @@ class Api:
         of_library = LibraryApi(library, self.bodies)
         handlers |= {name: getattr(of_library, name) for name in dir(of_library) if name.startswith("library")}
         of_saving = SavingApi(gallery, self.bodies)
-        handlers |= {"upscale": EnlargingApi(engine, self.bodies).upscale}
+        handlers |= {"upscale": EnlargingApi(engine, gallery, self.bodies).upscale}
         handlers |= {"saving": of_saving.saving, "saving_change": of_saving.saving_change}
         self.router = Router(
             [

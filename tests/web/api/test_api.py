@@ -113,9 +113,22 @@ def test_a_picture_is_enlarged_and_its_settings_stay(program: Program) -> None:
     for wrong, field in (
         ({"factor": 0.5}, "factor"), ({"upscaler": "absent"}, "upscaler"), ({"crop": 1}, "crop"),
         ({"width": 256}, "height"), ({"image": None}, "image"), ({"most_pixels": 9}, "most_pixels"),
+        ({"save": 1}, "save"),
     ):  # fmt: skip
         said = error(program("POST", "/upscale", body | wrong))
         assert [one["field"] for one in said["problems"]] == [field]
+
+
+def test_an_enlarged_picture_is_saved_where_it_is_asked_for(program: Program) -> None:
+    [picture] = program.finished(program.submit(width=128, height=64))["pictures"]
+    body = {"image": {"picture": picture["id"]}, "factor": 2}
+    assert program("POST", "/upscale", body | {"save": False}).header("content-location") is None
+    answer = program("POST", "/upscale", body | {"save": True})
+    place = str(answer.header("content-location"))
+    file = program("GET", place.removeprefix("/api/v1"))
+    assert Image.open(io.BytesIO(file.body)).size == (256, 128)
+    [newest, _] = program("GET", "/library").json()["pictures"]
+    assert place.endswith(newest["id"])
 
 
 def test_inpainting_and_a_control_with_their_pictures(studio: Studio, program: Program) -> None:

@@ -1,7 +1,7 @@
 /* The stage: the picture, the strip of its steps, and what can be done with it. It draws one view (see render.py)
    after the other. Scrubbing sends no request. */
 
-import { runAnnouncer } from "../../static/announcements.js";
+import { announce, runAnnouncer } from "../../static/announcements.js";
 import { copyText, selectIn } from "../../static/copying.js";
 import { fill, h, icon, sentencesText, show } from "../../static/elements.js";
 import { journey } from "../../static/journey.js";
@@ -9,6 +9,7 @@ import { prepareTab } from "../../static/opening.js";
 import { fieldProblems } from "../../static/problems.js";
 import { afterNoAnswer, runButtons, showKeys } from "../../static/run_buttons.js";
 import { saveAs } from "../../static/save_as.js";
+import { openUpscaling } from "../../static/upscaling.js";
 import { earlierPictures } from "./stage/earlier.js";
 import { buildFilm, evaluationOf } from "./stage/film.js";
 import { interruptedRuns } from "./stage/interrupted.js";
@@ -54,6 +55,12 @@ export function stage({ element, props, watch, trigger }) {
       { class: "ls-button", type: "button", onclick: () => sendOn("inpaint") },
       icon("inpaint"),
       say("inpaint"),
+    ),
+    upscale: h(
+      "button",
+      { class: "ls-button", type: "button", onclick: upscale, title: say("upscale.help") },
+      icon("upscale"),
+      say("upscale"),
     ),
     noise: h(
       "button",
@@ -257,7 +264,7 @@ export function stage({ element, props, watch, trigger }) {
     remarksLine.hidden = !remarksLine.textContent;
     unsaved.draw(done);
     const id = done?.id;
-    buttons.save.hidden = buttons.edit.hidden = buttons.inpaint.hidden = !id;
+    for (const name of ["save", "edit", "inpaint", "upscale"]) buttons[name].hidden = !id;
     if (id) buttons.save.href = `/picture/${done.id}?download=1`;
     buttons.reuse.hidden = !done?.settings;
     buttons.compare.hidden = (done?.settings?.kind || "") !== "text_to_image";
@@ -291,6 +298,18 @@ export function stage({ element, props, watch, trigger }) {
       journey.toViewerAt = performance.now();
       trigger("noise", { job: view.job, image: selected });
     } else if (done) trigger(target, { id: done.id || "", settings: done.settings || {} });
+  }
+
+  /** The result stands first in the strip, and on the stage where no run is under way. */
+  function upscale() {
+    const { id, width, height, prompt: name } = current();
+    const onSaved = (result) => {
+      view = { ...view, earlier: [result, ...(view.earlier || [])].slice(0, props.earlier) };
+      if (ACTIVE_STATES.has(view.state)) return draw();
+      open(result);
+      announce(result.line);
+    };
+    openUpscaling({ pictures: [{ picture: id, width, height, name }], onSaved, closes: true });
   }
 
   async function copyPrompt() {

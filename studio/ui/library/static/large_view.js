@@ -22,6 +22,7 @@ export function largeView({
   shelf,
   total,
   onRating,
+  onNewPicture,
   onClose,
 }) {
   const { box, body } = openDialog(say("large"), say("close"));
@@ -66,7 +67,7 @@ export function largeView({
     }
   };
 
-  const actions = actionsOf({ words: sheetWords, attempt, fetchJson, close: () => box.close() });
+  const actions = actionsOf({ words: sheetWords, attempt, fetchJson, close: () => box.close(), onNewPicture });
   body.append(h("figure", {}, image), bar, problem, undo, actions.buttons, lyingOn, facts, actions.notes);
 
   async function go(next) {

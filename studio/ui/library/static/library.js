@@ -1,7 +1,9 @@
 /* The tab Library: a wall of all pictures, newest first. Only the rows in sight are in the document, and what they show
    is fetched page by page, so that a hundred thousand pictures scroll as a hundred do. */
 
+import { inLibrary } from "../../picture_sheet/static/actions.js";
 import { fill, h, icon } from "../../static/elements.js";
+import { openUpscaling } from "../../static/upscaling.js";
 import { beforeAfter } from "./before_after.js";
 import { boards } from "./boards.js";
 import { filters } from "./filters.js";
@@ -250,6 +252,7 @@ export function library({ element, props }) {
         ? button("take_off", () => shelf.put([...chosen.keys()], shelf.board(), false).then((done) => done && clear()))
         : "",
       chosen.size === 2 ? button("before_after", openPair) : "",
+      button("upscale", upscaleChosen, "upscale"),
       button("zip", saveZip, "save"),
       button("delete", () => remove([...chosen.keys()])),
       button("clear", clear),
@@ -259,6 +262,11 @@ export function library({ element, props }) {
     chosen.clear();
     drawSelection();
     draw(true);
+  }
+  /** One after the other; the results come to the wall, and the selection stays. */
+  function upscaleChosen() {
+    const pictures = [...chosen.values()].map((one) => inLibrary(one, nameOf(one)));
+    openUpscaling({ pictures, onSaved: () => look(true) });
   }
   /** A form, so that the browser saves the answer piece by piece. */
   function saveZip() {
@@ -312,6 +320,7 @@ export function library({ element, props }) {
       shelf,
       total: () => total,
       onRating: () => draw(true),
+      onNewPicture: () => look(true),
       onClose: (last) => {
         isLarge = false;
         undoPlace.append(undo);

@@ -2,11 +2,15 @@
    whose settings the studio reads from its file. */
 
 import { fill, h, icon } from "../../static/elements.js";
+import { openUpscaling } from "../../static/upscaling.js";
 import { pictureActions } from "./sheet.js";
 
-/** `words`: the sheet's. `attempt(act)` shows a failure; `close()` closes the large view before something opens. Returns
-    the elements `buttons` and `notes`, and `show(picture)`. */
-export function actionsOf({ words, attempt, fetchJson, close }) {
+/** A picture of the library for the dialog that enlarges it. */
+export const inLibrary = ({ id, width, height }, name) => ({ library: id, width, height, name });
+
+/** `words`: the sheet's. `attempt(act)` shows a failure; `close()` closes the large view before something opens;
+    `onNewPicture()` hears of one that was made of it here. Returns the elements `buttons` and `notes`, and `show(picture)`. */
+export function actionsOf({ words, attempt, fetchJson, close, onNewPicture }) {
   const say = (key, values) => fill(words[key], values);
   const buttons = h("div", { class: "ls-library-bar", role: "group", "aria-label": say("actions") });
   const notes = h("div", { class: "ls-library-notes" });
@@ -43,7 +47,12 @@ export function actionsOf({ words, attempt, fetchJson, close }) {
         ),
       );
     }
-    buttons.append(button("image_to_image", "edit", to("image_to_image")), button("inpaint", "inpaint", to("inpaint")));
+    const enlarge = closeAndDo(() => openUpscaling({ pictures: [inLibrary(picture, name)], onSaved: onNewPicture }));
+    buttons.append(
+      button("image_to_image", "edit", to("image_to_image")),
+      button("inpaint", "inpaint", to("inpaint")),
+      button("upscale", "upscale", enlarge),
+    );
     if (whole && !says.from_picture) {
       const look = closeAndDo(async () => pictureActions().look(whole, await fileOf(picture, name), says));
       const compare = closeAndDo(() => pictureActions().compare(whole));

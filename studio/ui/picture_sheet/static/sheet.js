@@ -6,6 +6,7 @@ import { give } from "../../generate/static/picture.js";
 import { openDialog } from "../../static/dialog.js";
 import { fieldIn, fill, h, isVisible, listText, sentencesText } from "../../static/elements.js";
 import { openTab, prepareFolds, prepareTab } from "../../static/opening.js";
+import { openUpscaling } from "../../static/upscaling.js";
 import { compareFiles } from "./comparing.js";
 import { openSheet, setOpener } from "./opener.js";
 
@@ -142,6 +143,8 @@ export function pictureSheet({ element, props, watch, trigger }) {
     if (file && answer.width) {
       add("image_to_image", () => toTab("image_to_image", file), !says);
       add("inpaint", () => toTab("inpaint", file));
+      const { width, height } = answer;
+      add("upscale", () => openUpscaling({ pictures: [{ file, width, height, name: file.name }] }));
     }
     // The focus stood on the close button, since nothing else was there.
     if (document.activeElement === box.querySelector("header button")) actions.querySelector("button")?.focus();
