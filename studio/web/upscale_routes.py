@@ -21,6 +21,7 @@ from studio.asked.upscale import FACTOR, LANCZOS, MAX_PIXELS, SIDE, Upscale
 from studio.picture import enlarged
 from studio.picture.gallery import Gallery, SaveFailed
 from studio.picture.library.library import Library
+from studio.picture.library.thumbnails import read_file
 from studio.ui.render import picture_view
 from studio.ui.text import spoken
 from studio.ui.visible import visible
@@ -115,7 +116,7 @@ class UpscaleRoutes:
             shown = await run_in_threadpool(self.library.one, viewer_of(request), in_library)
             path = shown.row.path if shown is not None else None
         try:
-            return await run_in_threadpool(path.read_bytes) if path is not None else None
+            return await run_in_threadpool(read_file, path) if path is not None else None
         except OSError:
             return None
 

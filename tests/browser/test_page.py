@@ -281,7 +281,7 @@ def test_save_downloads_the_png_and_upscale_makes_larger_ones(visitor: Visitor) 
     page.get_by_role("group", name="Selected pictures").get_by_role("button", name="Upscale").click()
     dialog = page.get_by_role("dialog", name="Upscale 2 pictures")
     dialog.get_by_role("button", name="Start").click()
-    expect(dialog).to_contain_text("2 of 2 pictures are upscaled and saved among yours.")
+    expect(dialog).to_contain_text("2 of 2 pictures are upscaled and saved in the library.")
 
 
 def test_words_examples_and_tokens_help_with_the_prompt(visitor: Visitor) -> None:
