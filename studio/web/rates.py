@@ -25,6 +25,8 @@ _CALL = re.compile(r"/gradio_api/(call(/v2)?/[^/]+|run/[^/]+|api/[^/]+|queue/joi
 _PICTURES = ("/ask/control-map", "/ask/picture-settings", "/ask/upscale")  # decode what they are sent
 BURST, PER_SECOND = 120.0, 10.0  # of one guest; a page sends two or three calls for each click
 SHARED_BURST, SHARED_PER_SECOND = 200.0, 20.0  # of all clients without a cookie
+_UPSCALING = ("/ask/upscale", "/api/v1/upscale")
+UPSCALE_BURST, UPSCALES_PER_SECOND = 24.0, 0.5  # of one guest: each may be a file of 12 MB more on the disk
 MAX_BUCKETS = 10_000
 
 
@@ -44,6 +46,9 @@ class Rates:
                 wait, key = self._wait(NO_COOKIE, SHARED_BURST, SHARED_PER_SECOND), "share.busy"
             elif GUEST_HEADER in headers:
                 wait, key = self._wait(headers[HEADER], BURST, PER_SECOND), "share.too_fast"
+            if not wait and GUEST_HEADER in headers and scope["path"] in _UPSCALING:
+                person = f"upscale {headers[HEADER]}"
+                wait, key = self._wait(person, UPSCALE_BURST, UPSCALES_PER_SECOND), "share.too_fast"
             if wait:
                 answer = JSONResponse(
                     in_detail(ApiError("limit", say(key, seconds=wait), retry_after=wait), spoken_text),

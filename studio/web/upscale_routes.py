@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from studio.web.owner import HEADER
 from studio.web.picture_bodies import room_for
 from studio.web.upload_room import NoRoom, UploadRoom
 
+MOST_AT_ONCE = 2  # pictures that are resized or saved at the same time; the largest takes 400 MB meanwhile
 _NOT_STORED = {"cache-control": "no-store"}
 _NUMBERS: Mapping[str, type[int] | type[float]] = {"factor": float, "width": int, "height": int}
 _FLAGS = {"0": False, "1": True}
@@ -51,6 +53,7 @@ class UpscaleRoutes:
         self.gallery = gallery
         self.library = library
         self.room = room
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self.router = Router(
             [
                 Route("/ask/upscalers", self.upscalers),
@@ -93,7 +96,8 @@ class UpscaleRoutes:
                     answer = await self._asked(request, await _body(request), values, owner)
             if answer is None:
                 return Response(status_code=499)  # nobody is there to read it
-            picture: Picture = await run_in_threadpool(enlarged.save, answer.content, self.gallery, owner)
+            async with self._places:
+                picture: Picture = await run_in_threadpool(enlarged.save, answer.content, self.gallery, owner)
         except InvalidRequest as error:
             return refusal(400, str(error))
         except Refused as error:
@@ -103,8 +107,13 @@ class UpscaleRoutes:
         return JSONResponse(spoken(picture_view(picture)), headers=_NOT_STORED)
 
     async def _asked(self, request: Request, image: bytes, values: Mapping[str, str], owner: str) -> Answer | None:
-        order = _order(image, values)
-        return await unless_left(request, self.engine.ask(order, owner=owner))
+        return await unless_left(request, self._enlarged(_order(image, values), owner))
+
+    async def _enlarged(self, order: Upscale, owner: str) -> Answer:
+        if order.upscaler.strip().casefold() != LANCZOS:
+            return await self.engine.ask(order, owner=owner)  # in turn with the others, between the steps of runs
+        async with self._places:
+            return await self.engine.ask(order, owner=owner)
 
     async def _stored(self, request: Request, values: dict[str, str]) -> bytes | None:
         """The file of the picture that an address names, which goes from `values`; None where there is none."""

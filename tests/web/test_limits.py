@@ -18,7 +18,7 @@ from studio.web.access import Access
 from studio.web.arrivals import Arrivals
 from studio.web.limits import MACHINE, NO_COOKIE, TOGETHER, VISITOR, NewVisitors, UploadLimits, with_limits
 from studio.web.login import GUEST_HEADER
-from studio.web.rates import BURST, SHARED_BURST, Rates
+from studio.web.rates import BURST, Rates, SHARED_BURST, UPSCALE_BURST
 from studio.web.upload_room import NoRoom, UploadRoom
 from tests.web.asgi import Page, Visitor, call, studio
 from tests.web.test_enter import enter, who
@@ -103,7 +103,7 @@ CALL = "/gradio_api/call/text_to_image"
 
 
 def test_pictures_that_are_decoded_for_the_page_have_a_pace_too() -> None:
-    for path in ("/ask/control-map", "/ask/picture-settings"):
+    for path in ("/ask/control-map", "/ask/picture-settings", "/ask/upscale"):
         app = paced(Clock())
         statuses = [call(app, path, method="POST").status for _ in range(500)]
         assert statuses.count(429) == 500 - SHARED_BURST
@@ -135,6 +135,24 @@ def test_a_guest_who_hurries_slows_themselves_alone() -> None:
     statuses = [ann(CALL, method="POST", query="guest").status for _ in range(500)]
     assert statuses.count(200) == BURST
     assert bob(CALL, method="POST", query="guest").status == 200
+
+
+def test_a_guest_upscales_at_a_slower_pace_by_the_page_and_by_a_program_together() -> None:
+    clock = Clock()
+    app = paced(clock)
+    ann, bob = Visitor(app), Visitor(app)
+    ann("/")
+    bob("/")
+    addresses = ("/ask/upscale", "/api/v1/upscale")
+    statuses = [ann(addresses[k % 2], method="POST", query="guest").status for k in range(60)]
+    assert statuses.count(200) == UPSCALE_BURST
+    refused = ann("/ask/upscale", method="POST", query="guest")
+    assert (refused.status, refused.header("retry-after")) == (429, "2")
+    clock.now += 2
+    assert ann("/ask/upscale", method="POST", query="guest").status == 200
+    assert ann(CALL, method="POST", query="guest").status == 200
+    assert bob("/ask/upscale", method="POST", query="guest").status == 200
+    assert [ann("/ask/upscale", method="POST").status for _ in range(60)] == [200] * 60  # the owner
 
 
 # ----------------------------------------------------------------------------------------------------------- uploads

@@ -5,6 +5,7 @@ import { fill, h, sentencesText } from "./elements.js";
 
 const STORED = "latent-studio.upscaler"; // the upscaler that was chosen last
 const OWN_FACTOR = 2; // that Lanczos begins with
+const MOST_TRIES = 10; // of a picture whose turn has not come yet
 const LONGEST_LIST = 20; // pictures that were not enlarged, in the list of them
 
 /** As the studio rounds: a half goes to the even number. */
@@ -200,9 +201,15 @@ export async function openUpscaling({ pictures, onSaved = () => {}, closes = fal
     for (const place of ["picture", "library"]) if (picture[place]) query.set(place, picture[place]);
     const type = file && (file.type.startsWith("image/") ? file.type : "image/unknown");
     const more = file ? { body: file, headers: { "content-type": type } } : {};
-    const answer = await fetch(`/ask/upscale?${query}`, { method: "POST", signal, ...more }).catch((failure) => {
-      throw signal.aborted ? failure : new Error(say("lost"));
-    });
+    const ask = () =>
+      fetch(`/ask/upscale?${query}`, { method: "POST", signal, ...more }).catch((failure) => {
+        throw signal.aborted ? failure : new Error(say("lost"));
+      });
+    let answer = await ask();
+    for (let tries = 0; answer.status === 429 && tries < MOST_TRIES && !signal.aborted; tries++) {
+      await pause(1000 * Number(answer.headers.get("retry-after") || 1), signal);
+      answer = await ask();
+    }
     if (!answer.ok) throw new Error(await sentenceOf(answer));
     return answer.json();
   }
@@ -243,6 +250,13 @@ export async function openUpscaling({ pictures, onSaved = () => {}, closes = fal
     }
   }
 }
+
+/** Resolves after so many milliseconds, or when the signal comes. */
+const pause = (time, signal) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, time);
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 
 /** What an answer says of why there is no result: a sentence, or the `detail` of a refusal. */
 async function sentenceOf(answer) {
