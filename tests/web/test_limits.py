@@ -18,7 +18,7 @@ from studio.web.access import Access
 from studio.web.arrivals import Arrivals
 from studio.web.limits import MACHINE, NO_COOKIE, TOGETHER, VISITOR, NewVisitors, UploadLimits, with_limits
 from studio.web.login import GUEST_HEADER
-from studio.web.rates import BURST, Rates, SHARED_BURST, UPSCALE_BURST
+from studio.web.rates import BURST, SHARED_BURST, UPSCALE_BURST, Rates
 from studio.web.upload_room import NoRoom, UploadRoom
 from tests.web.asgi import Page, Visitor, call, studio
 from tests.web.test_enter import enter, who
