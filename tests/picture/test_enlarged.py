@@ -25,8 +25,8 @@ from studio.ui.render import picture_view
 from tests.picture.test_metadata import info_of, png_of
 
 ANN = "a" * 32
-REQUEST = TextToImage(prompt="a fox", width=64, height=32, num_inference_steps=4, seed=7)
-THEIRS = "a cat\nSteps: 4, Sampler: Euler, Seed: 11, Size: 40x24"
+REQUEST = TextToImage(prompt="a fox", width=128, height=64, num_inference_steps=4, seed=7)
+THEIRS = "a cat\nSteps: 4, Sampler: Euler, Seed: 11, Size: 128x64"
 
 
 def enlarge(original: bytes, factor: float, upscaler: str = "small-world-4x") -> bytes:
@@ -63,10 +63,10 @@ def test_the_record_of_the_making_stays_and_says_each_enlargement(tmp_path: Path
     assert read_png(file) == read_png(png_of(info))  # the request that made the original
     text = texts_of(file)["parameters"]
     assert text.startswith(parameters_text(info))
-    assert "Size: 64x32" in text
+    assert "Size: 128x64" in text
     assert text.endswith("Postprocess upscale by: 1.5, Postprocess upscaler: Lanczos")
     view = picture_view(picture)
-    assert view["line"].endswith("48 x 48 · upscaled 4× by small-world-4x · upscaled 1.5× by Lanczos")
+    assert view["line"].endswith("48 × 48 · upscaled 4× by small-world-4x · upscaled 1.5× by Lanczos")
     assert view["settings"]["seed"] == "7"
     shown = settings_of(facts_of(tmp_path / picture.file_name))
     assert shown[-1] == ("After it was made", "upscaled 1.5× by Lanczos")
@@ -87,7 +87,7 @@ def test_a_picture_of_another_program_keeps_its_own_text_and_lends_no_settings_o
     assert read_png(file) == replace(theirs, upscale="small-world-4x")  # which their text says now
     facts = facts_of(tmp_path / picture.file_name)
     assert (facts.prompt, facts.info) == ("a cat", None)
-    assert sheet_of(texts_of(file), ())["settings"]["seed"] == 11  # type: ignore[index]
+    assert sheet_of(texts_of(file), ())["settings"]["seed"] == "11"  # type: ignore[index]
 
 
 @pytest.mark.parametrize("record", ['{"seed": "x"}', '{"seed": 1, "cfg": NaN}', '{"seed": -1}', "[]", '{"seed": true}'])

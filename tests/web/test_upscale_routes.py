@@ -62,7 +62,7 @@ def test_a_picture_of_the_gallery_the_library_and_a_file_become_pictures(studio:
     picture = saved(studio, owner)
     view = upscale(here, f"picture={picture.id}&upscaler=small-world-4x&factor=4").json()
     assert (view["width"], view["height"], view["unsaved"]) == (96, 64, False)
-    assert view["line"].endswith("96 x 64 · upscaled 4× by small-world-4x")
+    assert view["line"].endswith("96 × 64 · upscaled 4× by small-world-4x")
     kept = studio.engine.gallery.picture(view["id"], owner)
     assert kept is not None
     assert kept.info == {**INFO, "postprocess": [{"upscaler": "small-world-4x", "factor": 4.0, "size": [96, 64]}]}
