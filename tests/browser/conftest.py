@@ -53,6 +53,11 @@ class Studio:
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The page on the fake engine, for the whole session."""
+    yield from serve(tmp_path_factory)
+
+
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The page on a fake engine without any picture, until the end of the fixture that yields from it."""
     gallery = Gallery(tmp_path_factory.mktemp("outputs"))
     engine = FakeEngine(gallery, seconds_per_step=0.06)
     demo, url = launch(engine, gallery)
