@@ -113,6 +113,8 @@ def test_stop_keeps_the_picture_so_far(visitor: Visitor, url: str) -> None:
 def test_a_reload_finds_the_run_again(visitor: Visitor, url: str) -> None:
     page = visitor(url=url)
     page.locator("#text_to_image-num_inference_steps input[type=number]").fill("150")
+    for side in ("width", "height"):  # a run that goes on when the page is back
+        page.locator(f"#text_to_image-{side} input").fill("320")
     generate(page, "a whale in the sea")
     expect(stage(page).locator(".ls-status")).to_have_text(re.compile(r"Step \d+ of 150"), timeout=30_000)
     page.reload()
